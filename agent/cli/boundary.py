@@ -1,0 +1,89 @@
+"""Where errors become a line, a hint and an exit code."""
+
+from __future__ import annotations
+
+import os
+import sys
+import traceback
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import click
+
+from .terminal import note, use_utf8
+
+__all__ = ["FAILED", "INTERNAL", "OK", "UNAVAILABLE", "USAGE", "Door", "main"]
+
+OK, FAILED, USAGE, UNAVAILABLE, INTERNAL = 0, 1, 2, 3, 70
+_INTERRUPTED = 130
+
+
+@dataclass(slots=True)
+class Door:
+    """What a command tells the boundary while it runs (click's `obj`)."""
+
+    verbose: bool = False
+    trace: Path | None = None
+    """Where the trace of the run in progress is."""
+    abandoned: bool = False
+    """Whether a thread of ours is stuck in foreign code: then the process ends without waiting for it."""
+
+
+def main(args: Sequence[str] | None = None) -> int:
+    """Run the command line with `args` (None: those of the process) and return its exit code."""
+    from .app import app
+
+    use_utf8()
+    door = Door()
+    try:
+        code = app.main(args, prog_name="sandsmith", standalone_mode=False, obj=door)
+    except BaseException as error:
+        code = _report(error, door)
+    if door.abandoned:
+        sys.stdout.flush()
+        os._exit(int(code or 0))
+    return int(code or 0)
+
+
+def _report(error: BaseException, door: Door) -> int:
+    from agent.errors import ConfigError, Fault, ModelRejected, ModelUnavailable, SandboxUnavailable
+
+    match error:
+        case SystemExit():
+            return error.code if isinstance(error.code, int) else int(error.code is not None)
+        case click.exceptions.NoArgsIsHelpError():
+            note(error.format_message())
+            return USAGE
+        case click.ClickException():
+            return _complain(error.format_message(), _help_hint(error), USAGE)
+        case KeyboardInterrupt() | click.Abort():
+            return _complain("interrupted", "", _INTERRUPTED)
+        case ConfigError():
+            return _complain(str(error), error.hint, USAGE)
+        case ModelUnavailable() | ModelRejected() | SandboxUnavailable():
+            return _complain(str(error), error.hint, UNAVAILABLE)
+        case Fault():
+            return _complain(str(error), error.hint, FAILED)
+        case _:
+            return _bug(error, door)
+
+
+def _help_hint(error: click.ClickException) -> str:
+    context = error.ctx if isinstance(error, click.UsageError) else None
+    return f"see `{context.command_path if context else 'sandsmith'} --help`"
+
+
+def _bug(error: BaseException, door: Door) -> int:
+    if door.verbose:
+        note("".join(traceback.format_exception(error)))
+    kept = f"the trace is in {door.trace}; " if door.trace and door.trace.exists() else ""
+    advice = "please report it" if door.verbose else "-v (of run) shows the traceback; please report it"
+    return _complain(f"a bug of sandsmith: {type(error).__name__}: {error}", kept + advice, INTERNAL)
+
+
+def _complain(message: str, hint: str, code: int) -> int:
+    note(f"sandsmith: error: {message}")
+    if hint:
+        note(f"hint: {hint}")
+    return code

@@ -1,0 +1,163 @@
+"""Events as lines for a reader: one function, used by the plain display, the live one and `sandsmith replay`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Literal
+
+from agent.events import Drafted, Event, Executed, Finished, Judged, Mended, ModelLoaded, Planned, Prompted, Started
+from agent.task import CheckResult, Plan, RunResult, Verdict
+from sandbox import Execution
+
+__all__ = ["Line", "Style", "describe", "outcome_line"]
+
+Style = Literal["plain", "dim", "good", "bad", "warn"]
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    text: str
+    style: Style = "plain"
+
+
+def describe(event: Event, *, verbose: bool = False) -> Iterator[Line]:
+    """The lines that stay on the screen for `event`; with `verbose` also prompts, replies and tracebacks."""
+    match event:
+        case Started():
+            yield Line(f"run {event.run_id}: {event.model}, in the {event.sandbox}", "dim")
+        case ModelLoaded():
+            yield Line(f"model loaded in {event.seconds:.1f} s", "dim")
+        case Planned():
+            yield from _plan(event.plan, verbose)
+        case Prompted() if verbose:
+            yield from _prompt(event)
+        case Drafted():
+            yield from _draft(event, verbose)
+        case Mended():
+            yield Line(f"{event.attempt}: mended {'; '.join(event.program.mends) or 'the program'}")
+        case Executed():
+            yield from _execution(event.attempt, event.execution, verbose)
+        case Judged():
+            yield from _verdict(event)
+        case Finished():
+            yield outcome_line(event.result)
+        case _:
+            pass
+
+
+def outcome_line(result: RunResult) -> Line:
+    """How the task ended, in one line."""
+    cost = (
+        f"{_count(result.drafts, 'draft')}, {_count(result.repairs, 'repair')}, "
+        f"{result.usage.completion_tokens} tokens, {result.seconds:.1f} s"
+    )
+    match result.outcome:
+        case "solved":
+            author = result.verdict.author if result.verdict else "none"
+            return Line(f"solved: {_AUTHORS[author]} ({cost})", "good")
+        case "unverified":
+            return Line(f"unverified: nothing checked this answer ({cost})", "warn")
+        case "interrupted":
+            return Line(f"interrupted ({cost})", "warn")
+        case "failed":
+            return Line(f"not solved: {result.reason or 'no program passed'} ({cost})", "bad")
+        case "gave_up":
+            return Line(f"gave up: {result.reason or 'no program came out'} ({cost})", "bad")
+
+
+_AUTHORS = {
+    "user": "your checks hold",
+    "task": "the examples in the task hold",
+    "model": "the model's own checks hold",
+    "none": "nothing contradicts it",
+}
+
+
+def _plan(plan: Plan, verbose: bool) -> Iterator[Line]:
+    wanted = f"function {plan.function}" if plan.function else "a program"
+    yield Line(f"plan: {wanted}, {_count(len(plan.checks), 'check')}")
+    for check in plan.checks:
+        yield Line(f"  {check.author} {check.kind}: {_one_line(check.text)}", "dim")
+    yield from (Line(text, "warn") for text in plan.notes.splitlines())
+    if verbose and plan.facts:
+        yield from _block("facts", plan.facts)
+
+
+def _prompt(event: Prompted) -> Iterator[Line]:
+    yield Line(f"{event.attempt}: {event.kind} at temperature {event.temperature:g}, seed {event.seed}", "dim")
+    for message in event.messages:
+        yield from _block(message.role, message.content)
+
+
+def _draft(event: Drafted, verbose: bool) -> Iterator[Line]:
+    if verbose:
+        yield from _block("reply", event.reply)
+    tokens, seconds = event.usage.completion_tokens, event.usage.seconds
+    speed = f"{tokens} tokens in {seconds:.1f} s"
+    if event.program is None:
+        yield Line(f"{event.attempt}: no program: {event.problem or event.finish_reason} ({speed})", "bad")
+    else:
+        size = _count(len(event.program.code.splitlines()), "line")
+        yield Line(f"{event.attempt}: {event.program.origin} of {size} ({speed})")
+
+
+def _execution(attempt: int, execution: Execution, verbose: bool) -> Iterator[Line]:
+    if execution.ok:
+        yield Line(f"{attempt}: ran in {execution.seconds:.2f} s")
+        return
+    yield Line(f"{attempt}: {problem_line(execution)}", "bad")
+    if verbose and execution.error:
+        yield from _block("traceback", execution.error.traceback)
+
+
+def problem_line(execution: Execution) -> str:
+    """Why an execution failed, in one line."""
+    error = execution.error
+    if execution.status == "error" and error:
+        where = f"line {error.line}: " if error.line else ""
+        return f"{where}{error.type}: {_one_line(error.message)}"
+    limit = f" (limit: {execution.limit})" if execution.limit else ""
+    return f"{_STATUS.get(execution.status, execution.status)}{limit} after {execution.seconds:.1f} s"
+
+
+_STATUS = {
+    "error": "ended with an error",
+    "timeout": "killed: out of time",
+    "memory": "killed: out of memory",
+    "output": "killed: too much output",
+    "killed": "killed",
+}
+
+
+def _verdict(event: Judged) -> Iterator[Line]:
+    verdict = event.verdict
+    held = sum(r.passed for r in verdict.results)
+    if verdict.results:
+        style: Style = "good" if verdict.passed else "bad"
+        then = f"; {event.decision}" if event.decision != "stop" else ""
+        yield Line(f"{event.attempt}: {held} of {_count(len(verdict.results), 'check')} held{then}", style)
+    yield from (_failed_check(r) for r in _failures(verdict))
+
+
+def _failures(verdict: Verdict) -> list[CheckResult]:
+    return [r for r in verdict.results if not r.passed]
+
+
+def _failed_check(result: CheckResult) -> Line:
+    detail = f": {_one_line(result.detail)}" if result.detail else ""
+    return Line(f"  fails ({result.check.author}) {_one_line(result.check.text)}{detail}", "bad")
+
+
+def _block(title: str, text: str) -> Iterator[Line]:
+    yield Line(f"--- {title}", "dim")
+    yield from (Line(f"  {line}", "dim") for line in text.splitlines())
+
+
+def _one_line(text: str, width: int = 160) -> str:
+    flat = " ".join(text.split())
+    return flat if len(flat) <= width else flat[: width - 1] + "…"
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number} {noun}{'' if number == 1 else 's'}"

@@ -1,0 +1,56 @@
+"""Values on the command line: sizes, checks, environment variables, files to write."""
+
+from __future__ import annotations
+
+import os
+import re
+import tempfile
+from pathlib import Path
+
+import click
+
+__all__ = ["parse_env", "refuse_existing", "size", "write_file"]
+
+_UNITS = {"": 1, "K": 1024, "M": 1024**2, "G": 1024**3}
+_SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*([KMG]?)(?:i?B)?\Z", re.IGNORECASE)
+
+
+def size(value: str) -> int:
+    """Bytes, from text such as `512M` or `1.5GiB` (a click type)."""
+    found = _SIZE.match(value.strip())
+    if not found or not float(found[1]):
+        raise click.BadParameter(f"{value!r} is not a size such as 512M or 2G")
+    return int(float(found[1]) * _UNITS[found[2].upper()])
+
+
+def parse_env(pairs: tuple[str, ...]) -> dict[str, str]:
+    """`NAME=VALUE` pairs as a mapping."""
+    bad = next((pair for pair in pairs if "=" not in pair), None)
+    if bad is not None:
+        raise click.BadParameter(f"{bad!r} is not NAME=VALUE", param_hint="--env")
+    return dict(pair.split("=", 1) for pair in pairs)
+
+
+def refuse_existing(path: Path | None, option: str, *, force: bool) -> None:
+    """Usage error, before anything runs, for a file that cannot be written or that exists."""
+    if path is None:
+        return
+    if path.is_dir() or not path.parent.is_dir():
+        raise click.BadParameter(f"{path} cannot be written: no such folder", param_hint=option)
+    if path.exists() and not force:
+        raise click.BadParameter(f"{path} exists (--force overwrites it)", param_hint=option)
+
+
+def write_file(path: Path, data: bytes) -> None:
+    """Whole or not at all. A symbolic link at `path` is replaced, never followed."""
+    handle, part = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.write(data)
+        mask = os.umask(0)
+        os.umask(mask)
+        Path(part).chmod(0o666 & ~mask)
+        Path(part).replace(path)
+    except BaseException:
+        Path(part).unlink(missing_ok=True)
+        raise

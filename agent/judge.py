@@ -1,0 +1,98 @@
+"""Says what the checks make of a program, in the session in which it ran."""
+
+from __future__ import annotations
+
+import ast
+import json
+from collections.abc import Callable, Sequence
+from importlib import resources
+
+from sandbox import Execution, SandboxUnavailable, Session
+
+from .task import Check, CheckResult, Verdict
+
+__all__ = ["answer_of", "judge"]
+
+_NOT_RUN = "not checked: the program did not run to its end"
+
+
+def judge(
+    session: Session,
+    execution: Execution,
+    checks: Sequence[Check],
+    *,
+    changed: Callable[[], bool],
+    wall_seconds: float | None = None,
+) -> Verdict:
+    """The verdict about the program that `execution` came from. `changed`: whether it changed any file.
+
+    `wall_seconds` bounds each check. A program whose process is gone by then has failed the check.
+    """
+    if not execution.ok:
+        return Verdict(False, tuple(CheckResult(check, False, _NOT_RUN) for check in checks))
+    return Verdict(True, tuple(_result(session, execution, check, changed, wall_seconds) for check in checks))
+
+
+def answer_of(execution: Execution | None) -> str:
+    """What the program printed, else the value of its last expression."""
+    if execution is None:
+        return ""
+    printed = execution.stdout.strip()
+    if printed or execution.value in (None, "None"):
+        return printed
+    value = _literal(execution.value or "")
+    return value if isinstance(value, str) else execution.value or ""
+
+
+def _result(
+    session: Session, execution: Execution, check: Check, changed: Callable[[], bool], wall: float | None
+) -> CheckResult:
+    if check.kind == "answer":
+        said = bool(answer_of(execution) or execution.displays)
+        return CheckResult(check, said, "" if said else "nothing was printed: print the answer")
+    if check.kind == "effect":
+        return _effect(execution, check, changed)
+    try:
+        wrong = _wrong(session.execute(_code(check), on_error="keep", wall_seconds=wall), check)
+    except SandboxUnavailable:  # its own doing (os._exit): a wall that broke shows when the next session opens
+        wrong = f"{_label(check)}: the program had ended its process, so nothing could be checked"
+    return CheckResult(check, not wrong, wrong)
+
+
+def _effect(execution: Execution, check: Check, changed: Callable[[], bool]) -> CheckResult:
+    """Printing is enough, unless the task cannot be done without a change."""
+    may_print = "printed" in check.text
+    if may_print and (answer_of(execution) or execution.displays):
+        return CheckResult(check, True)
+    done = changed()
+    failure = "nothing was printed and no file was changed" if may_print else "no file was changed"
+    return CheckResult(check, done, "" if done else failure)
+
+
+def _code(check: Check) -> str:
+    """A single expression, so that the check leaves no name behind among the program's."""
+    source = resources.files(__package__ or "agent").joinpath("judge_probe.py").read_text("utf-8")
+    loader = f"(lambda n: (exec(compile({source!r}, '<judge>', 'exec'), n), n['check'])[1])({{'__name__': 'judge'}})"
+    return f"{loader}({check.kind!r}, {check.text!r}, globals())"
+
+
+def _wrong(run: Execution, check: Check) -> str:
+    """What is wrong, empty when the check holds. A check that was stopped does not hold."""
+    if not run.ok:
+        why = f"{run.error.type}: {run.error.message}" if run.error else f"stopped ({run.status})"
+        return f"{_label(check)}: {why}"
+    try:
+        return str(json.loads(str(_literal(run.value or ""))))
+    except ValueError:
+        return f"{_label(check)}: the check was prevented from reporting"
+
+
+def _label(check: Check) -> str:
+    return check.text[:200] if check.kind in ("expression", "file") else check.kind
+
+
+def _literal(text: str) -> object:
+    try:
+        return ast.literal_eval(text)
+    except (ValueError, SyntaxError, MemoryError, RecursionError):
+        return None

@@ -1,0 +1,185 @@
+"""Mends mechanical errors by code, without asking the model: a missing import, another name, a demo that crashes."""
+
+from __future__ import annotations
+
+import ast
+import builtins
+import sys
+import warnings
+from collections.abc import Iterator
+from dataclasses import replace
+
+from sandbox import Execution
+
+from .task import Program
+
+__all__ = ["mend_crash", "mend_statically", "same_program"]
+
+_MODULES = sys.stdlib_module_names | {"numpy", "openpyxl", "pandas", "scipy"}
+_FROM: dict[str, str] = {
+    **dict.fromkeys(("Counter", "defaultdict", "deque", "namedtuple", "OrderedDict", "ChainMap"), "collections"),
+    **dict.fromkeys(("reduce", "lru_cache", "partial", "wraps", "cmp_to_key"), "functools"),
+    **dict.fromkeys(("permutations", "combinations", "product", "chain", "groupby", "accumulate"), "itertools"),
+    **dict.fromkeys(("timedelta", "timezone"), "datetime"),
+    **dict.fromkeys(("sqrt", "ceil", "floor", "factorial", "gcd", "comb", "isclose"), "math"),
+    **dict.fromkeys(("heappush", "heappop", "heapify"), "heapq"),
+    **dict.fromkeys(("bisect_left", "bisect_right", "insort"), "bisect"),
+    **dict.fromkeys(("mean", "median", "stdev"), "statistics"),
+    **dict.fromkeys(("dataclass", "field"), "dataclasses"),
+    **dict.fromkeys(("Path", "PurePath"), "pathlib"),
+    **dict.fromkeys(("Decimal", "ROUND_HALF_UP"), "decimal"),
+    **dict.fromkeys(("Any", "Callable", "Deque", "Dict", "Generator", "Iterable", "Iterator", "List"), "typing"),
+    **dict.fromkeys(("Literal", "Mapping", "NamedTuple", "Optional", "Sequence", "Set", "Tuple", "Union"), "typing"),
+    "Fraction": "fractions",
+    "Enum": "enum",
+    "StringIO": "io",
+    "BytesIO": "io",
+    "TestCase": "unittest",
+    "ThreadPoolExecutor": "concurrent.futures",
+    "Image": "PIL",
+    "dedent": "textwrap",
+}
+_ALIASES = {
+    "np": "import numpy as np",
+    "pd": "import pandas as pd",
+    "plt": "import matplotlib.pyplot as plt",
+    "sns": "import seaborn as sns",
+    "dt": "import datetime as dt",
+    "ET": "import xml.etree.ElementTree as ET",
+    "tk": "import tkinter as tk",
+}
+
+
+def mend_statically(program: Program, function: str | None = None) -> Program:
+    """`program` with the imports it forgot and, under `function`, the only function it defines. Itself when whole."""
+    tree = _parse(program.code)
+    missing = [line for name in sorted(_unbound(tree)) if (line := _import_of(name, tree))]
+    if missing:
+        program = _mended(program, _with_imports(program.code, tree, missing), "added " + ", ".join(missing))
+    other = _only_function(tree) if function and function not in _top_names(tree) else None
+    if other and function:
+        program = _mended(
+            program, f"{program.code.rstrip()}\n\n\n{function} = {other}\n", f"{other} also as {function}"
+        )
+    return program
+
+
+def mend_crash(program: Program, execution: Execution, function: str | None) -> Program | None:
+    """`program` without the demo that crashed or hung, when a function was asked for; None when there is no mend."""
+    if function is None or execution.ok:
+        return None
+    tree = _parse(program.code)
+    kept = [node for node in tree.body if not _is_demo(node)]
+    if len(kept) == len(tree.body) or function not in _top_names(tree):
+        return None
+    code = ast.unparse(ast.Module(kept, [])) + "\n"
+    return _mended(program, code, "left out the demonstration, which failed")
+
+
+def same_program(code: str) -> str:
+    """A text that two programs share when they differ in comments, spacing or docstrings only."""
+    tree = _parse(code)
+    for node in ast.walk(tree):
+        if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef, ast.Module)):
+            node.body = node.body[1:] if ast.get_docstring(node, clean=False) is not None else node.body
+    return ast.dump(tree)
+
+
+def _mended(program: Program, code: str, what: str) -> Program:
+    return replace(program, code=code, origin="mend", mends=(*program.mends, what))
+
+
+def _parse(code: str) -> ast.Module:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        return ast.parse(code)
+
+
+def _import_of(name: str, tree: ast.Module) -> str | None:
+    if name in _ALIASES:
+        return _ALIASES[name]
+    if name == "datetime":
+        return "from datetime import datetime" if _called_on(tree, name, "now today strptime") else "import datetime"
+    if name == "date":
+        return "from datetime import date" if _called_on(tree, name, "today fromisoformat") else None
+    if name in _MODULES and _has_attribute(tree, name):
+        return f"import {name}"
+    return f"from {_FROM[name]} import {name}" if name in _FROM else None
+
+
+def _attributes(tree: ast.Module, name: str) -> Iterator[str]:
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name) and node.value.id == name:
+            yield node.attr
+
+
+def _has_attribute(tree: ast.Module, name: str) -> bool:
+    return any(True for _ in _attributes(tree, name))
+
+
+def _called_on(tree: ast.Module, name: str, methods: str) -> bool:
+    return any(attribute in methods.split() for attribute in _attributes(tree, name))
+
+
+def _unbound(tree: ast.Module) -> set[str]:
+    """Names that are used and nowhere bound; a star import may bind anything."""
+    used: set[str] = set()
+    bound: set[str] = set(dir(builtins))
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Name):
+            (used if isinstance(node.ctx, ast.Load) else bound).add(node.id)
+        elif isinstance(node, ast.ImportFrom) and any(alias.name == "*" for alias in node.names):
+            return set()
+        else:
+            bound.update(_names_bound_by(node))
+    return used - bound
+
+
+def _names_bound_by(node: ast.AST) -> Iterator[str]:
+    if isinstance(node, (ast.Import, ast.ImportFrom)):
+        yield from ((alias.asname or alias.name).partition(".")[0] for alias in node.names)
+    elif isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)):
+        yield node.name
+    elif isinstance(node, ast.arg):
+        yield node.arg
+    elif isinstance(node, (ast.Global, ast.Nonlocal)):
+        yield from node.names
+    elif isinstance(node, (ast.ExceptHandler, ast.MatchAs, ast.MatchStar)) and node.name:
+        yield node.name
+    elif isinstance(node, ast.MatchMapping) and node.rest:
+        yield node.rest
+
+
+def _with_imports(code: str, tree: ast.Module, lines: list[str]) -> str:
+    """After the docstring and the `__future__` imports, which have to come first."""
+    head = 0
+    for index, node in enumerate(tree.body):
+        docstring = index == 0 and ast.get_docstring(tree, clean=False) is not None
+        if docstring or (isinstance(node, ast.ImportFrom) and node.module == "__future__"):
+            head = node.end_lineno or 0
+    source = code.splitlines()
+    return "\n".join([*source[:head], *lines, *source[head:]]) + "\n"
+
+
+def _top_names(tree: ast.Module) -> set[str]:
+    names: set[str] = set()
+    for node in tree.body:
+        if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef, ast.Import, ast.ImportFrom)):
+            names.update(_names_bound_by(node))
+        elif isinstance(node, ast.Assign):
+            names.update(n.id for t in node.targets for n in ast.walk(t) if isinstance(n, ast.Name))
+    return names
+
+
+def _only_function(tree: ast.Module) -> str | None:
+    """The one function that can have been meant: the only one, leaving aside `main`, tests and private helpers."""
+    names = [n.name for n in tree.body if isinstance(n, (ast.FunctionDef, ast.AsyncFunctionDef))]
+    public = [n for n in names if n != "main" and not n.startswith(("_", "test"))]
+    return public[0] if len(public) == 1 else None
+
+
+def _is_demo(node: ast.stmt) -> bool:
+    """A call, an assertion or an `if __name__ == "__main__"` at the top level; docstrings and imports stay."""
+    if isinstance(node, ast.If):
+        return any(isinstance(n, ast.Name) and n.id == "__name__" for n in ast.walk(node.test))
+    return isinstance(node, ast.Assert) or (isinstance(node, ast.Expr) and isinstance(node.value, ast.Call))

@@ -1,0 +1,100 @@
+"""Models: llama.cpp in the process, any LangChain chat model, transformers, and a scripted one for tests."""
+
+from __future__ import annotations
+
+import difflib
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from agent.errors import ConfigError
+
+from .base import Completion, Message, Model, ModelProfile, OnProgress, OnToken, Usage
+from .catalog import DEFAULT_MODEL, KNOWN_MODELS, KnownModel, find_model
+
+if TYPE_CHECKING:
+    from langchain_core.language_models import BaseChatModel
+
+__all__ = [
+    "DEFAULT_MODEL",
+    "KNOWN_MODELS",
+    "Completion",
+    "Message",
+    "Model",
+    "ModelProfile",
+    "OnProgress",
+    "OnToken",
+    "Usage",
+    "open_model",
+]
+
+
+def open_model(spec: str | Model | BaseChatModel | None = None, *, on_progress: OnProgress | None = None) -> Model:
+    """The model that `spec` names; a model is passed through, a LangChain chat model is wrapped.
+
+    A name is one of: an embedded model (`qwen2.5-coder-1.5b`), a path of a GGUF file, `provider:model` for LangChain
+    (`openai:gpt-5`), `hf:folder-or-repository` for transformers, `scripted:file`. None means the one that
+    `SANDSMITH_MODEL` names, else the default. Raises `ConfigError` for anything else and `ModelUnavailable` when the
+    model cannot be had.
+    """
+    if spec is None:
+        from agent.settings import load_settings
+
+        spec = load_settings().model or DEFAULT_MODEL
+    return _named(spec, on_progress) if isinstance(spec, str) else _given(spec)
+
+
+def _given(model: Model | BaseChatModel) -> Model:
+    # Whoever has a LangChain model has imported LangChain; nobody else should wait for that.
+    if "langchain_core" in sys.modules:
+        from langchain_core.language_models import BaseChatModel
+
+        if isinstance(model, BaseChatModel):
+            from .chat import ChatModel
+
+            return ChatModel(model)
+    return model  # pyright: ignore[reportReturnType]
+
+
+def _named(spec: str, on_progress: OnProgress | None) -> Model:
+    if known := find_model(spec):
+        return _embedded(known, on_progress)
+    kind, _, rest = spec.partition(":")
+    if kind == "scripted" and rest:
+        from .scripted import ScriptedModel
+
+        return ScriptedModel(Path(rest).expanduser())
+    if kind == "hf" and rest:
+        from .hf import TransformersModel
+
+        return TransformersModel(rest)
+    path = Path(spec).expanduser()
+    if spec.endswith(".gguf") or path.is_file():
+        from .llama import LlamaModel
+
+        return LlamaModel(path, on_progress=on_progress)
+    if rest and kind.replace("_", "").replace("-", "").isalnum():
+        from .chat import ChatModel
+
+        return ChatModel(spec)
+    raise _unknown(spec)
+
+
+def _embedded(known: KnownModel, on_progress: OnProgress | None) -> Model:
+    from .llama import LlamaModel
+    from .weights import find_weights
+
+    file = find_weights(known, on_progress=on_progress)
+    return LlamaModel(file, name=known.name, parameters=known.parameters, on_progress=on_progress)
+
+
+def _unknown(spec: str) -> ConfigError:
+    names = [name for m in KNOWN_MODELS for name in (m.name, *m.aliases)]
+    close = difflib.get_close_matches(spec.lower(), names, n=3)
+    meant = f"did you mean {' or '.join(close)}? " if close else ""
+    embedded = ", ".join(m.name for m in KNOWN_MODELS)
+    return ConfigError(
+        f"no model is called {spec!r}",
+        hint=f"{meant}possible are {embedded}; a path ending in .gguf; provider:model for LangChain, such as "
+        "openai:gpt-5; hf:folder-or-repository; scripted:file",
+    )

@@ -1,0 +1,71 @@
+"""What every model needs to serve a call: to be cancelled from outside, and to stop where it was told to."""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Sequence
+from contextlib import contextmanager
+from threading import Event
+
+from .base import Message
+
+__all__ = ["Calls", "StopGate", "estimate_tokens"]
+
+
+class Calls:
+    """The calls in progress. Each has an event of its own, so that cancelling never reaches a later call."""
+
+    def __init__(self) -> None:
+        self._events: set[Event] = set()
+
+    @contextmanager
+    def begin(self) -> Generator[Event]:
+        """An event for one call, set when the call is to stop."""
+        event = Event()
+        self._events.add(event)
+        try:
+            yield event
+        finally:
+            self._events.discard(event)
+
+    def cancel(self) -> None:
+        """Tell all calls in progress to stop, from any thread."""
+        for event in tuple(self._events):
+            event.set()
+
+
+class StopGate:
+    """Lets a stream of text through up to the first stop string.
+
+    A piece of text that may be the start of a stop string is held back until the next piece decides.
+    """
+
+    def __init__(self, stop: Sequence[str]) -> None:
+        self._stop = tuple(s for s in stop if s)
+        self._held = ""
+        self.closed = False
+        """Whether a stop string was met."""
+
+    def feed(self, piece: str) -> str:
+        """The text that may pass now."""
+        if self.closed:
+            return ""
+        text = self._held + piece
+        cut = min((at for at in map(text.find, self._stop) if at >= 0), default=-1)
+        self.closed = cut >= 0
+        passed = cut if self.closed else len(text) - self._undecided(text)
+        self._held = text[passed:]
+        return text[:passed]
+
+    def flush(self) -> str:
+        """The text still held back when the stream is over."""
+        return "" if self.closed else self._held
+
+    def _undecided(self, text: str) -> int:
+        """Length of the longest end of `text` that begins a stop string."""
+        longest = min(len(text), max(map(len, self._stop), default=0))
+        return next((k for k in range(longest, 0, -1) if any(s.startswith(text[-k:]) for s in self._stop)), 0)
+
+
+def estimate_tokens(messages: Sequence[Message]) -> int:
+    """Prompt tokens estimated from above: one for two bytes (code has about 3.5 bytes a token), plus frames."""
+    return sum(len(m.content.encode()) // 2 + 8 for m in messages)

@@ -1,0 +1,391 @@
+"""llama.cpp in this process, through xllamacpp.
+
+The native code runs in a thread of its own and reports through a queue, so that the caller can be interrupted at any
+time. It insists on an HTTP door; that is put on a unix socket in a private folder whose name is removed at once, so
+that only this process can still find it (it serves to count tokens).
+
+Covered: streaming, prefill, stop strings, cancelling within one batch of the prompt or one token of the reply, exact
+token counts. Not covered: several replies at once, files made to attack the native parser: load only weights whose
+origin you trust.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import http.client
+import importlib
+import json
+import os
+import queue
+import shutil
+import socket
+import tempfile
+import time
+import weakref
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from threading import Event, Lock, Thread
+from typing import Any, cast
+
+from agent.errors import ConfigError, ModelRejected, ModelUnavailable
+
+from .base import Completion, FinishReason, Message, ModelProfile, OnProgress, OnToken, Usage
+from .calls import Calls
+
+__all__ = ["LlamaModel", "is_gguf"]
+
+Chunk = Mapping[str, Any]
+
+_BATCH = 64
+"""Prompt tokens read between two looks at the cancel flag: about a second for 1.5B on two cores, and no slower
+there than the 512 that llama.cpp would take (measured: 56 against 53 tokens a second)."""
+_LEAST_REPLY = 64
+"""A prompt that leaves less room than this many tokens is refused."""
+_PROMPT_CACHE_MIB = 512
+"""Memory for the states of earlier prompts, so that going back to one does not mean reading it again."""
+
+
+class LlamaModel:
+    """A GGUF file run by llama.cpp on the CPU.
+
+    `context_tokens` bounds prompt and reply together; `threads` defaults to the physical cores this process may use.
+    Raises `ConfigError` for a file that is not there and `ModelUnavailable` for one that cannot be loaded or when
+    xllamacpp is not installed. Loading takes seconds and cannot be interrupted.
+    """
+
+    def __init__(
+        self,
+        path: Path | str,
+        *,
+        name: str | None = None,
+        parameters: float | None = None,
+        context_tokens: int = 8192,
+        threads: int | None = None,
+        on_progress: OnProgress | None = None,
+    ) -> None:
+        path = Path(path)
+        if on_progress is not None:
+            on_progress("loading the model", 0.0)
+        self._engine = _Engine(path, context_tokens, threads or physical_cores())
+        about = self._engine.about()
+        self._profile = ModelProfile(
+            name=name or path.stem,
+            parameters=parameters or about.get("n_params", 0) / 1e9 or None,
+            context_tokens=min(context_tokens, about.get("n_ctx_train") or context_tokens),
+            prefill=True,
+        )
+        # Also runs at exit: an interpreter that ends under a thread in native code would abort.
+        self._finalizer = weakref.finalize(self, _Engine.close, self._engine)
+        if on_progress is not None:
+            on_progress("loading the model", 1.0)
+
+    @property
+    def profile(self) -> ModelProfile:
+        return self._profile
+
+    def complete(
+        self,
+        messages: Sequence[Message],
+        *,
+        n: int = 1,
+        temperature: float = 0.0,
+        top_p: float = 1.0,
+        top_k: int = 0,
+        max_tokens: int = 1024,
+        stop: Sequence[str] = (),
+        seed: int | None = None,
+        prefill: str = "",
+        on_token: OnToken | None = None,
+        on_progress: OnProgress | None = None,
+    ) -> list[Completion]:
+        """See `Model.complete`. The `n` replies are drawn one after another, with seeds `seed`, `seed + 1`, ..."""
+        chat = _chat(messages, prefill)
+        request: dict[str, Any] = {
+            "messages": chat,
+            "temperature": temperature,
+            "top_p": top_p,
+            "top_k": top_k,
+            "min_p": 0.0,
+            "max_tokens": min(max_tokens, self._room(chat)),
+            "stop": list(stop),
+            "stream": True,
+            "stream_options": {"include_usage": True},
+            "return_progress": True,
+        }
+        drawn: list[Completion] = []
+        with self._engine.calls.begin() as cancelled:
+            for i in range(n):
+                reply = _Reply(prefill)
+                seeded = request if seed is None else {**request, "seed": seed + i}
+                with contextlib.closing(self._engine.stream(seeded, cancelled)) as chunks:
+                    for chunk in chunks:
+                        reply.take(chunk, on_token, on_progress)
+                drawn.append(reply.completion())
+                if cancelled.is_set():
+                    break
+        return drawn
+
+    def count_tokens(self, messages: Sequence[Message]) -> int:
+        """The exact number of prompt tokens, the chat template's own included."""
+        return self._engine.count(_chat(messages))
+
+    def cancel(self) -> None:
+        self._engine.calls.cancel()
+
+    def close(self) -> None:
+        """Stop what runs and free the memory. Safe to call again."""
+        self._finalizer()
+
+    def _room(self, chat: list[dict[str, str]]) -> int:
+        """Tokens left for the reply."""
+        limit = self._profile.context_tokens
+        prompt = self._engine.count(chat)
+        if prompt + _LEAST_REPLY > limit:
+            raise ModelRejected(
+                f"the prompt has {prompt} tokens; with a reply of at least {_LEAST_REPLY} it does not fit into "
+                f"{limit} tokens",
+                hint="shorten the task or name fewer files",
+            )
+        return limit - prompt
+
+
+class _Engine:
+    """The native server: one call at a time, each in a thread of its own."""
+
+    def __init__(self, path: Path, context_tokens: int, threads: int) -> None:
+        self.calls = Calls()
+        self._closed = Event()
+        self._turn = Lock()
+        self._thread: Thread | None = None
+        self._server, self._door = _start_server(path, context_tokens, threads)
+
+    def stream(self, request: Mapping[str, Any], cancelled: Event) -> Generator[Chunk]:
+        """The chunks of one reply, until it is complete or `cancelled` is set.
+
+        When the caller leaves early, by an exception too, the native call is told to stop; the next one waits for it.
+        """
+        chunks: queue.SimpleQueue[Chunk | None] = queue.SimpleQueue()
+        left = Event()
+
+        def is_over() -> bool:
+            return left.is_set() or self._closed.is_set()
+
+        with self._turn:
+            self._wait_for_last()
+            call = (self._open_server(), request, chunks, is_over)
+            self._thread = Thread(target=_serve, args=call, name="llama.cpp", daemon=True)
+            self._thread.start()
+            try:
+                yield from _until_cancelled(chunks, cancelled)
+            finally:
+                left.set()
+
+    def count(self, chat: list[dict[str, str]]) -> int:
+        """Exact number of prompt tokens."""
+        answer = self._ask("POST", "/v1/chat/completions/input_tokens", {"messages": chat})
+        return int(answer["input_tokens"])
+
+    def about(self) -> dict[str, Any]:
+        """What the file says about the model: `n_params`, `n_ctx_train` and others."""
+        return self._ask("GET", "/v1/models")["data"][0].get("meta") or {}
+
+    def close(self) -> None:
+        if self._closed.is_set():
+            return
+        self._closed.set()
+        self.calls.cancel()
+        self._wait_for_last()
+        self._server = None
+        os.close(self._door)
+
+    def _open_server(self) -> Any:
+        if self._closed.is_set():
+            raise ModelUnavailable("the model is closed", hint="open it again")
+        return self._server
+
+    def _wait_for_last(self) -> None:
+        if self._thread:
+            self._thread.join()
+
+    def _ask(self, method: str, path: str, body: Any = None) -> dict[str, Any]:
+        self._open_server()
+        answer = _http(self._door, method, path, body)
+        _raise_for(answer)
+        return answer
+
+
+def _serve(
+    server: Any, request: Mapping[str, Any], chunks: queue.SimpleQueue[Chunk | None], is_over: Callable[[], bool]
+) -> None:
+    """Run one native call; the callback's answer tells it whether to stop."""
+
+    def on_chunk(chunk: Chunk) -> bool:
+        chunks.put(chunk)
+        return is_over()
+
+    try:
+        server.handle_chat_completions(dict(request), on_chunk)
+    except Exception as e:
+        chunks.put({"error": {"message": str(e), "code": 500}})
+    finally:
+        chunks.put(None)
+
+
+def _until_cancelled(chunks: queue.SimpleQueue[Chunk | None], cancelled: Event) -> Iterator[Chunk]:
+    while not cancelled.is_set():
+        try:
+            chunk = chunks.get(timeout=0.05)
+        except queue.Empty:
+            continue
+        if chunk is None:
+            return
+        yield chunk
+
+
+@dataclass(slots=True)
+class _Reply:
+    """One reply as its chunks come in."""
+
+    text: str
+    finish: FinishReason = "cancelled"
+    """Until the model says otherwise."""
+    usage: Usage = field(default_factory=Usage)
+    started: float = 0.0
+
+    def __post_init__(self) -> None:
+        self.started = time.monotonic()
+
+    def take(self, chunk: Chunk, on_token: OnToken | None, on_progress: OnProgress | None) -> None:
+        _raise_for(chunk)
+        if progress := chunk.get("prompt_progress"):
+            self._read(progress, on_progress)
+        for choice in chunk.get("choices", ()):
+            self._written(choice["delta"].get("content") or "", on_token)
+            if reason := choice.get("finish_reason"):
+                self.finish = "length" if reason == "length" else "stop"
+        if usage := chunk.get("usage"):
+            cached = usage["prompt_tokens_details"]["cached_tokens"]
+            self.usage = Usage(usage["prompt_tokens"], usage["completion_tokens"], cached)
+
+    def completion(self) -> Completion:
+        usage = self.usage + Usage(seconds=time.monotonic() - self.started)
+        return Completion(self.text, self.finish, usage)
+
+    def _read(self, progress: Mapping[str, int], on_progress: OnProgress | None) -> None:
+        total, cached = progress["total"], progress["cache"]
+        self.usage = Usage(total, 0, cached)
+        if on_progress is not None and total > cached:
+            on_progress("reading the prompt", (progress["processed"] - cached) / (total - cached))
+
+    def _written(self, piece: str, on_token: OnToken | None) -> None:
+        if not piece:
+            return
+        self.text += piece
+        self.usage += Usage(completion_tokens=1)  # A cancelled reply has no better count.
+        if on_token is not None:
+            on_token(piece)
+
+
+def _chat(messages: Sequence[Message], prefill: str = "") -> list[dict[str, str]]:
+    """The messages as the server takes them: an assistant's message at the end is a turn to be continued."""
+    turns = [*messages, Message("assistant", prefill)] if prefill else messages
+    return [{"role": m.role, "content": m.content} for m in turns]
+
+
+def _raise_for(answer: Mapping[str, Any]) -> None:
+    error = answer.get("error")
+    if not error:
+        return
+    message, code = error.get("message", error), error.get("code", 500)
+    if code == 400:
+        raise ModelRejected(f"llama.cpp refused the request: {message}")
+    raise ModelUnavailable(f"llama.cpp failed: {message}", hint="open the model again")
+
+
+# Starting
+
+
+def is_gguf(path: Path) -> bool:
+    """Whether the file begins as a GGUF file does."""
+    with path.open("rb") as file:
+        return file.read(4) == b"GGUF"
+
+
+def physical_cores() -> int:
+    """Physical cores among the CPUs that this process may use; two threads on one core only slow each other down."""
+    cpus = os.sched_getaffinity(0)
+    return len({_siblings(cpu) for cpu in cpus}) or len(cpus)
+
+
+def _siblings(cpu: int) -> str:
+    """The CPUs on the core of `cpu`, itself among them; only itself where the kernel does not tell."""
+    with contextlib.suppress(OSError):
+        return Path(f"/sys/devices/system/cpu/cpu{cpu}/topology/thread_siblings_list").read_text("ascii")
+    return str(cpu)
+
+
+def _start_server(path: Path, context_tokens: int, threads: int) -> tuple[Any, int]:
+    """The native server and its door: a file descriptor of the socket that it listens on."""
+    _check_file(path)
+    xllamacpp = _import_xllamacpp()
+    # The name of a unix socket has at most 107 bytes.
+    short = None if len(tempfile.gettempdir()) < 70 else "/tmp"  # noqa: S108 (mkdtemp makes the folder private)
+    folder = Path(tempfile.mkdtemp(prefix="sandsmith-", dir=short))
+    try:
+        server = xllamacpp.Server(_params(xllamacpp, path, context_tokens, threads, folder / "llama.sock"))
+        return server, os.open(folder / "llama.sock", os.O_PATH | os.O_CLOEXEC)
+    except RuntimeError as e:
+        raise ModelUnavailable(
+            f"llama.cpp cannot load {path}: it is damaged, of a kind unknown to it, or too big for the memory",
+            hint="fetch the file again, or choose a smaller model",
+        ) from e
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _check_file(path: Path) -> None:
+    try:
+        known = is_gguf(path)
+    except OSError as e:
+        raise ConfigError(f"cannot read the model {path}: {e.strerror}", hint="name a GGUF file") from e
+    if not known:
+        raise ModelUnavailable(f"{path} is not a GGUF file", hint="llama.cpp loads GGUF files only")
+
+
+def _import_xllamacpp() -> Any:
+    try:
+        return importlib.import_module("xllamacpp")
+    except ImportError as e:
+        raise ModelUnavailable(
+            f"the runtime of embedded models cannot be imported ({e})", hint="pip install 'sandsmith[local]'"
+        ) from e
+
+
+def _params(xllamacpp: Any, path: Path, context_tokens: int, threads: int, listen_on: Path) -> Any:
+    params = xllamacpp.CommonParams()
+    params.model.path = str(path)
+    params.n_ctx = context_tokens
+    params.n_parallel = 1
+    params.n_batch = params.n_ubatch = _BATCH
+    params.cpuparams.n_threads = params.cpuparams_batch.n_threads = threads
+    params.cache_ram_mib = _PROMPT_CACHE_MIB
+    params.warmup = False
+    params.verbosity = -1  # Not a word on stderr.
+    params.offline = True
+    params.hostnames = [str(listen_on)]  # The ending `.sock` makes it a unix socket.
+    params.n_threads_http = 2
+    params.ui = params.endpoint_slots = params.endpoint_props = params.endpoint_metrics = False
+    return params
+
+
+def _http(door: int, method: str, path: str, body: Any) -> dict[str, Any]:
+    """Ask the server for something small; it answers in milliseconds, also while it generates."""
+    connection = http.client.HTTPConnection("llama.cpp")
+    with contextlib.closing(connection), socket.socket(socket.AF_UNIX) as plug:
+        plug.settimeout(60)
+        # The socket's name is gone, but the kernel still finds it by the descriptor.
+        plug.connect(f"/proc/self/fd/{door}")
+        connection.sock = plug
+        connection.request(method, path, json.dumps(body), {"Content-Type": "application/json"})
+        return cast(dict[str, Any], json.loads(connection.getresponse().read()))

@@ -1,0 +1,178 @@
+"""What comes after a program that did not pass: another draft, a repair, or the end. Which one depends on the model.
+
+    SMALL   below 7B, or local: draw again rather than show the model its own mistake. One repair for a mechanical
+            error, and one with call, got and want for the best program when several drafts have failed.
+    LARGE   repair first, draw again when that leads nowhere.
+
+A repair turn fixes about 4 % of what Qwen2.5-Coder-1.5B failed and 26 % at 14B; for a small model the same tokens are
+better spent on a fresh draw.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from sandbox import Execution
+
+from .feedback import describe_failure
+from .judge import answer_of
+from .models.base import ModelProfile
+from .task import Budget, Program, Verdict
+
+__all__ = ["LARGE", "SMALL", "Move", "Strategy", "Trial", "best_of", "choose_strategy", "next_move"]
+
+_MECHANICAL = frozenset(
+    (
+        *("SyntaxError", "IndentationError", "NameError", "UnboundLocalError", "ImportError", "ModuleNotFoundError"),
+        *(
+            "AttributeError",
+            "KeyError",
+            "IndexError",
+            "FileNotFoundError",
+            "TypeError",
+            "ValueError",
+            "UnicodeDecodeError",
+        ),
+    )
+)
+_SMALL_BELOW = 7.0
+"""Billions of parameters."""
+
+
+@dataclass(frozen=True, slots=True)
+class Strategy:
+    """How to drive a model."""
+
+    name: str
+    repair_first: bool
+    facts_tokens: int
+    """Tokens of the prompt that facts about the files may take."""
+    facts_repair_after: int = 3
+    """Failed drafts before the best program is shown to the model with what its result should have been."""
+
+
+SMALL = Strategy("redraw first", repair_first=False, facts_tokens=900)
+LARGE = Strategy("repair first", repair_first=True, facts_tokens=3000)
+
+
+@dataclass(frozen=True, slots=True)
+class Trial:
+    """One attempt: what was asked for, what came back, and what became of it."""
+
+    attempt: int
+    kind: Literal["draft", "repair"]
+    program: Program | None = None
+    problem: str = ""
+    """Why there is no program, or why it was not run."""
+    execution: Execution | None = None
+    verdict: Verdict | None = None
+    base: int | None = None
+    """The attempt that a repair started from."""
+
+    @property
+    def passed(self) -> bool:
+        return self.verdict is not None and self.verdict.passed
+
+    @property
+    def failure(self) -> str:
+        """Why it did not pass, in one sentence."""
+        return describe_failure(self.execution, self.verdict, self.problem)
+
+    @property
+    def signature(self) -> str:
+        """What went wrong, without the place: the same twice means that a path leads nowhere."""
+        error = self.execution.error if self.execution else None
+        if error is not None:
+            return f"{error.type}: {error.message}"
+        return self.execution.status if self.execution and not self.execution.ok else self.failure
+
+    @property
+    def mechanical(self) -> bool:
+        """Whether it ended with an error that a model can repair when it is told what there is."""
+        error = self.execution.error if self.execution else None
+        return error is not None and error.type in _MECHANICAL
+
+    @property
+    def score(self) -> tuple[bool, int, bool, bool, int]:
+        """The better program has the larger score; between equals the shorter one wins."""
+        checks = [r.passed for r in self.verdict.results] if self.verdict else []
+        ran = self.execution is not None and self.execution.ok
+        length = len(self.program.code) if self.program else 1 << 30
+        return (self.passed, sum(checks), ran, bool(answer_of(self.execution)), -length)
+
+
+@dataclass(frozen=True, slots=True)
+class Move:
+    """What to do next, and why."""
+
+    kind: Literal["draft", "repair", "stop"]
+    why: str = ""
+    base: Trial | None = None
+    """The program that a repair starts from."""
+
+
+def choose_strategy(profile: ModelProfile) -> Strategy:
+    """The strategy for a model: by its size, and where that is unknown by whether it is local."""
+    small = profile.prefill if profile.parameters is None else profile.parameters < _SMALL_BELOW
+    return SMALL if small else LARGE
+
+
+def best_of(trials: Sequence[Trial]) -> Trial | None:
+    """The best program so far; the earliest of equals. None when no reply held a program that was run."""
+    run = [t for t in trials if t.execution is not None]
+    return max(run, key=lambda t: t.score) if run else None
+
+
+def next_move(strategy: Strategy, trials: Sequence[Trial], budget: Budget, seconds: float) -> Move:
+    """What to do after `trials`, `seconds` into the task."""
+    if trials and trials[-1].passed:
+        return Move("stop")
+    if seconds >= budget.seconds:
+        return Move("stop", f"the {budget.seconds:g} seconds for this task are over")
+    base = _to_repair(strategy, trials) if _count(trials, "repair") < budget.repairs else None
+    if base is not None:
+        return Move("repair", base=base)
+    if _count(trials, "draft") < budget.drafts:
+        return Move("draft")
+    return Move("stop", _given_up(trials))
+
+
+def _to_repair(strategy: Strategy, trials: Sequence[Trial]) -> Trial | None:
+    """The trial to show to the model, None when a fresh draft is better."""
+    last = trials[-1] if trials else None
+    if last is None:
+        return None
+    if strategy.repair_first:
+        return last if last.execution is not None and not _leads_nowhere(last, trials) else None
+    if last.kind == "draft" and last.mechanical and not _leads_nowhere(last, trials):
+        return last
+    return _worth_facts(strategy, trials)
+
+
+def _leads_nowhere(trial: Trial, trials: Sequence[Trial]) -> bool:
+    """Whether what went wrong was shown to the model before."""
+    shown = {t.base for t in trials if t.kind == "repair"}
+    return any(t.attempt in shown and t.signature == trial.signature for t in trials)
+
+
+def _worth_facts(strategy: Strategy, trials: Sequence[Trial]) -> Trial | None:
+    """The best program when enough drafts have failed, it ran to a wrong result, and was not shown before."""
+    best = best_of(trials)
+    if best is None or _count(trials, "draft") < strategy.facts_repair_after or _leads_nowhere(best, trials):
+        return None
+    wrong = best.execution is not None and best.execution.ok
+    return best if wrong else None
+
+
+def _count(trials: Sequence[Trial], kind: str) -> int:
+    return sum(t.kind == kind for t in trials)
+
+
+def _given_up(trials: Sequence[Trial]) -> str:
+    best = best_of(trials)
+    tried = f"{_count(trials, 'draft')} drafts and {_count(trials, 'repair')} repairs"
+    if best is not None:
+        return f"none of {tried} passed; of the best one, {best.failure}"
+    return f"none of {tried} held a program: {trials[-1].failure if trials else 'the budget has no draft'}"

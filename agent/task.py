@@ -1,0 +1,157 @@
+"""The nouns of one task: what was asked, how to go about it, what was written, what the checks said, what came out."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal
+
+from sandbox import Changes, Execution, Receipt
+
+from .errors import RunFailed
+from .models.base import Usage
+
+__all__ = ["Author", "Budget", "Check", "CheckResult", "Outcome", "Plan", "Program", "RunResult", "Task", "Verdict"]
+
+Author = Literal["user", "task", "model", "none"]
+Outcome = Literal["solved", "unverified", "failed", "gave_up", "interrupted"]
+"""`solved`: checks held. `unverified`: the program ran to its end and nothing checked its answer. `failed`: the best
+program does not run or a check fails. `gave_up`: no program at all came out. `interrupted`: stopped by the user."""
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """One thing that must hold.
+
+    `expression`: a Python expression over the program's final names and files that must be true.
+    `tests`: source of a test file, run in the program's namespace; its `test_*` functions are called.
+    `file`: a path in the working folder that must exist and hold something.
+    `answer`: the program must have printed something.
+    `effect`: it must have changed a file, or, where the text says so, printed something.
+    """
+
+    kind: Literal["expression", "tests", "file", "answer", "effect"]
+    text: str
+    author: Author = "user"
+
+
+@dataclass(frozen=True, slots=True)
+class Budget:
+    """What one task may cost."""
+
+    drafts: int = 4
+    repairs: int = 2
+    seconds: float = 600.0
+    max_tokens: int = 1536
+    """Tokens of one reply."""
+    temperature: float | None = None
+    """Temperature of every draft; None: the first at 0, the next ones warmer."""
+    seed: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Task:
+    """What was asked: a sentence, the folder it is about, and what must hold in the end."""
+
+    text: str
+    folder: Path | None = None
+    """The working folder (None: an empty one)."""
+    files: tuple[Path, ...] = ()
+    """Files named by the user; those outside the folder are shown in the view by name."""
+    checks: tuple[Check, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """How to go about a task: the facts for the prompt and every check, the user's and the task's."""
+
+    facts: str
+    checks: tuple[Check, ...]
+    function: str | None = None
+    """Name of the function asked for, if the task asks for one."""
+    packages: tuple[str, ...] = ()
+    """Third-party packages that the sandbox has."""
+    notes: str = ""
+    """What the user should know about how the task was taken: a folder that is not shown, facts that are missing."""
+
+
+@dataclass(frozen=True, slots=True)
+class Program:
+    """Code that parses."""
+
+    code: str
+    origin: Literal["draft", "repair", "mend"] = "draft"
+    mends: tuple[str, ...] = ()
+    """What was mended by code, in words."""
+
+
+@dataclass(frozen=True, slots=True)
+class CheckResult:
+    check: Check
+    passed: bool
+    detail: str = ""
+    """For a failed check: call, got and want, or the error."""
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """What the checks said about one program, and who wrote them."""
+
+    ran: bool
+    """Whether the program ran to its end."""
+    results: tuple[CheckResult, ...] = ()
+
+    @property
+    def author(self) -> Author:
+        """The most trusted author among the checks of substance; `none` when nothing checked the result."""
+        ranking: tuple[Author, ...] = ("user", "task", "model", "none")
+        authors = {"none", *(r.check.author for r in self.results if r.check.kind in ("expression", "tests"))}
+        return next(author for author in ranking if author in authors)
+
+    @property
+    def passed(self) -> bool:
+        return self.ran and all(r.passed for r in self.results)
+
+    @property
+    def outcome(self) -> Outcome:
+        if not self.passed:
+            return "failed"
+        return "solved" if self.author != "none" else "unverified"
+
+
+@dataclass(frozen=True, slots=True)
+class RunResult:
+    """What came out of a task."""
+
+    outcome: Outcome
+    answer: str = ""
+    """What the program printed (the value of its last expression when it printed nothing)."""
+    program: Program | None = None
+    execution: Execution | None = None
+    verdict: Verdict | None = None
+    changes: Changes | None = None
+    drafts: int = 0
+    repairs: int = 0
+    usage: Usage = field(default_factory=Usage)
+    seconds: float = 0.0
+    reason: str = ""
+    """Why it was not solved, in one sentence."""
+    run_id: str = ""
+    receipt: Receipt = field(default_factory=lambda: Receipt("none"))
+
+    @property
+    def ok(self) -> bool:
+        """Whether there is a program that ran to its end and that no check contradicts."""
+        return self.outcome in ("solved", "unverified")
+
+    def raise_for_failure(self) -> RunResult:
+        """Return self, or raise `RunFailed` when the task was not solved."""
+        if not self.ok:
+            raise RunFailed(self.reason or self.outcome, hint="see result.program and result.execution")
+        return self
+
+
+def as_checks(expressions: Sequence[str], tests: Sequence[str] = ()) -> tuple[Check, ...]:
+    """User checks from expressions and from the sources of test files."""
+    return tuple(Check("expression", e) for e in expressions) + tuple(Check("tests", t) for t in tests)

@@ -1,0 +1,265 @@
+"""Starts the warm process of a jail and opens sessions from it."""
+
+from __future__ import annotations
+
+import os
+import select
+import shutil
+import socket
+import struct
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+from ..errors import ConfigError, SandboxUnavailable
+from ..execution import Receipt
+from ..policy import Policy
+from ..worker import landlock, wire
+from . import cgroups, view
+from .session import JailSession
+
+__all__ = ["Jail"]
+
+_START_SECONDS = 60.0
+_HINTS = {
+    "user namespace": "user namespaces are closed to plain users here (see user.max_user_namespaces, "
+    "kernel.unprivileged_userns_clone, kernel.apparmor_restrict_unprivileged_userns); run as root or allow them",
+    "root file system": "a kernel of 5.19 or newer with overlayfs, mount_setattr(2) and /proc is needed; "
+    "inside a container, give it CAP_SYS_ADMIN and an unmasked /proc",
+    "session mounts": "overlayfs in user namespaces needs Linux 5.11 or newer",
+}
+
+
+class Jail:
+    """A warm jail over one folder: `open()` gives fresh sessions in milliseconds. Use it as a context manager."""
+
+    def __init__(
+        self,
+        *,
+        workspace: str | Path | None = None,
+        policy: Policy | None = None,
+        inputs: Sequence[Path] = (),
+        store: Path | None = None,
+    ) -> None:
+        _require_linux()
+        self._policy = policy or Policy()
+        self._folder = view.checked_folder(workspace)
+        self._own = Path(tempfile.mkdtemp(prefix="sandsmith-"))
+        self._sessions: list[JailSession] = []
+        self._lock = threading.Lock()
+        self._closed = False
+        self._process: subprocess.Popen[bytes] | None = None
+        self._channel: socket.socket | None = None
+        try:
+            self._store = store or self._own / "changes"
+            self._inputs = _gather(inputs, self._own / "inputs")
+            self._ids = view.worker_ids()
+            self._start()
+        except BaseException:
+            self.close()
+            raise
+
+    @property
+    def folder(self) -> Path | None:
+        """The user's folder, None for an empty view."""
+        return self._folder
+
+    def _start(self) -> None:
+        from ..worker import zygote  # imports ctypes
+
+        ours, theirs = socket.socketpair()
+        self._channel = ours
+        package = str(Path(zygote.__file__).parent.parent)
+        command = [sys.executable, "-I", "-S", "-B", "-X", "utf8", "-c", zygote.boot(package, theirs.fileno())]
+        with theirs:
+            self._process = subprocess.Popen(
+                command,
+                env=view.environment(self._policy),
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.DEVNULL,
+                stderr=subprocess.PIPE,
+                pass_fds=[theirs.fileno()],
+                cwd="/",
+                start_new_session=True,
+            )
+        ours.setsockopt(socket.SOL_SOCKET, socket.SO_PASSCRED, 1)
+        self._handshake(ours)
+
+    def _handshake(self, channel: socket.socket) -> None:
+        """Configure the launcher, write the id maps it asks for, and wait until it is ready."""
+        wire.send(channel, {"op": "config", **self._config()})
+        deadline = time.monotonic() + _START_SECONDS
+        while True:
+            message, pid = _receive_with_pid(channel, deadline)
+            match message.get("op"):
+                case "maps":
+                    self._write_maps(pid)
+                    wire.send(channel, {"op": "mapped"})
+                case "ready":
+                    return
+                case "failed":
+                    raise unavailable(message)
+                case _:
+                    raise SandboxUnavailable(f"the jail could not be started{self._last_words()}")
+
+    def _last_words(self) -> str:
+        """What a launcher that died has said on stderr."""
+        assert self._process is not None
+        with suppress(subprocess.TimeoutExpired):
+            self._process.wait(2)
+        if self._process.poll() is None or self._process.stderr is None:
+            return ""
+        return ": " + self._process.stderr.read().decode("utf-8", "replace").strip()[-500:]
+
+    def _config(self) -> dict[str, Any]:
+        policy, ids = self._policy, self._ids
+        config = view.layout(self._folder, self._inputs, policy)
+        first = next(iter(config["lowers"].values()), None)
+        return {
+            **config,
+            "owner": view.owner(str(self._folder or first), ids) if first else None,
+            "uid": ids[0] if ids else None,
+            "gid": ids[1] if ids else None,
+            "cgroup": cgroups.version() > 0,
+            "address_bytes": policy.memory_bytes * 2 + (1 << 30),
+            **{
+                name: getattr(policy, name)
+                for name in (
+                    "cpu_seconds",
+                    "memory_bytes",
+                    "processes",
+                    "disk_bytes",
+                    "files",
+                    "value_chars",
+                    "displays",
+                )
+            },
+        }
+
+    def _write_maps(self, pid: int) -> None:
+        """Map the program's user to an unprivileged one of the host, and to nothing else (user_namespaces(7))."""
+        uid, gid = self._ids or (os.geteuid(), os.getegid())
+        folder = Path("/proc") / str(pid)
+        try:
+            (folder / "setgroups").write_text("deny")
+            (folder / "uid_map").write_text(f"1000 {uid} 1")
+            (folder / "gid_map").write_text(f"1000 {gid} 1")
+        except OSError as error:
+            raise SandboxUnavailable(
+                f"the jail cannot be built here: id maps: {error.strerror}", hint=_HINTS["user namespace"]
+            ) from None
+
+    def open(self) -> JailSession:
+        """A fresh session: no name and no file of another one is in it. Raises `SandboxUnavailable`."""
+        with self._lock:
+            if self._closed or self._channel is None:
+                raise ConfigError("the sandbox is closed")
+            store = (
+                self._store
+                if not self._sessions
+                else self._store.with_name(f"{self._store.name}-{len(self._sessions)}")
+            )
+            session = JailSession(self._channel, self._policy, self.receipt, self._folder, self._inputs, store)
+            self._sessions.append(session)
+            return session
+
+    @property
+    def receipt(self) -> Receipt:
+        """The layers around every session of this jail."""
+        group = cgroups.version()
+        layers = ["user-namespace", "pid-namespace", "mount-namespace", "net-namespace", "ipc-namespace"]
+        layers += ["uts-namespace", "cgroup-namespace", "pivot-root", "overlayfs", "no-capabilities", "no-new-privs"]
+        layers += ["seccomp", f"landlock-{landlock.abi()}", "rlimits"]
+        notes = () if group else ("no cgroup: memory is watched every 50 ms, not by the kernel",)
+        return Receipt("jail", (*layers, *([f"cgroup-v{group}"] if group else [])), notes)
+
+    def close(self) -> None:
+        """End every session and the warm process, and remove what this jail kept. Safe to call twice."""
+        with self._lock:
+            self._closed = True
+        for session in self._sessions:
+            session.close()
+        if self._channel is not None:
+            self._channel.close()
+        if self._process is not None:
+            _end(self._process)
+        shutil.rmtree(self._own, ignore_errors=True)
+
+    def __enter__(self) -> Jail:
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self.close()
+
+
+def _end(process: subprocess.Popen[bytes]) -> None:
+    """The zygote exits when its channel ends; a launcher that does not is killed, and the zygote dies with it."""
+    try:
+        process.wait(0.5)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()
+    if process.stderr is not None:
+        process.stderr.close()
+
+
+def _require_linux() -> None:
+    if sys.platform != "linux":
+        raise SandboxUnavailable(
+            f"the jail needs Linux, and this is {sys.platform}",
+            hint="run sandsmith inside a Linux virtual machine or WSL 2",
+        )
+    if landlock.abi() < 1:
+        raise SandboxUnavailable(
+            "the jail cannot be built here: the kernel has no Landlock",
+            hint="Linux 5.13 or newer with landlock in its list of security modules (lsm=) is needed",
+        )
+
+
+def unavailable(message: dict[str, Any]) -> SandboxUnavailable:
+    """The error for a step of construction that the kernel refused."""
+    step = str(message.get("step"))
+    return SandboxUnavailable(
+        f"the jail cannot be built here: {step}: {message.get('message')}",
+        hint=_HINTS.get(step, "`sandsmith doctor` shows what this host can enforce"),
+    )
+
+
+def _gather(inputs: Sequence[Path], folder: Path) -> Path | None:
+    """Copies of single files that lie outside the workspace, to show them in the view by name."""
+    if not inputs:
+        return None
+    folder.mkdir()
+    for path in inputs:
+        target = folder / path.name
+        if target.exists():
+            raise ConfigError(f"two input files are called {path.name}")
+        try:
+            shutil.copyfile(path, target)
+        except OSError as error:
+            raise ConfigError(f"{path} cannot be read: {error.strerror}") from None
+        target.chmod(0o644)
+    return folder
+
+
+def _receive_with_pid(channel: socket.socket, deadline: float) -> tuple[dict[str, Any], int]:
+    """One message, and the host's pid of the process that sent it, as the kernel attests it (unix(7))."""
+    reader, pid = wire.FrameReader(), 0
+    while True:
+        ready, _, _ = select.select([channel], [], [], max(0.0, deadline - time.monotonic()))
+        if not ready:
+            raise SandboxUnavailable("the jail did not start in time")
+        data, ancillary, _, _ = channel.recvmsg(65536, socket.CMSG_SPACE(12))
+        for level, kind, payload in ancillary:
+            if (level, kind) == (socket.SOL_SOCKET, socket.SCM_CREDENTIALS):
+                pid = struct.unpack("3i", payload)[0]
+        for message in reader.feed(data):
+            return message, pid
+        if not data:
+            return {}, 0

@@ -1,0 +1,103 @@
+"""What of this host a jail shows: the interpreter, its libraries, the packages, the user's folder."""
+
+from __future__ import annotations
+
+import os
+import random
+import stat
+import sys
+from pathlib import Path
+from typing import Any
+
+from ..errors import ConfigError
+from ..policy import Policy
+
+__all__ = ["checked_folder", "environment", "layout", "owner", "worker_ids"]
+
+_SYSTEM = ("/usr", "/bin", "/sbin", "/lib", "/lib32", "/lib64", "/libx32", "/etc/fonts", "/etc/alternatives")
+_PREFIX_PARTS = ("bin", "lib", "lib64", "pyvenv.cfg")
+_DYNAMIC_UIDS = range(61184, 65520)
+"""Users that no account has: the range systemd gives to services without one (systemd.exec(5), DynamicUser=)."""
+_THREADS = ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS", "NUMEXPR_NUM_THREADS")
+
+
+def worker_ids() -> tuple[int, int] | None:
+    """User and group of the host that programs run as when we are root; None: as ourselves."""
+    if os.geteuid() != 0:
+        return None
+    uid = random.choice(_DYNAMIC_UIDS)  # noqa: S311  # any free one will do
+    return uid, uid
+
+
+def environment(policy: Policy) -> dict[str, str]:
+    """The whole environment of a program: nothing is inherited."""
+    scripts = str(Path(sys.executable).parent)
+    return {
+        "HOME": "/tmp",  # noqa: S108
+        "LANG": "C.UTF-8",
+        "LC_ALL": "C.UTF-8",
+        "MPLBACKEND": "Agg",
+        "PATH": f"{scripts}:/usr/local/bin:/usr/bin:/bin",
+        "PYTHONDONTWRITEBYTECODE": "1",
+        "PYTHONNOUSERSITE": "1",
+        "TMPDIR": "/tmp",  # noqa: S108
+        "USER": "user",
+        "PYTHONWARNINGS": "ignore:FigureCanvasAgg is non-interactive:UserWarning",
+        **dict.fromkeys(_THREADS, "1"),
+        **policy.env,
+    }
+
+
+def layout(folder: Path | None, inputs: Path | None, policy: Policy) -> dict[str, Any]:
+    """Binds, links and lower layers for the worker's `root.build`. Raises `ConfigError` for folders not there."""
+    packages = _packages() if policy.site_packages else []
+    roots = {Path(p) for p in _SYSTEM} | _interpreter() | set(packages) | set(policy.read_only)
+    links = {str(p): str(p.readlink()) for p in roots if p.is_symlink() and str(p) in _SYSTEM}
+    binds = sorted({str(p) for p in roots if str(p) not in links and p.exists()})
+    lowers = {name: str(path) for name, path in (("inputs", inputs), ("folder", folder)) if path is not None}
+    return {"binds": _outermost(binds), "links": links, "lowers": lowers, "paths": [str(p) for p in packages]}
+
+
+def _interpreter() -> set[Path]:
+    """The folders that the running interpreter lives in, those of its virtual environment included."""
+    found: set[Path] = set()
+    for prefix in {sys.prefix, sys.base_prefix, sys.exec_prefix, sys.base_exec_prefix}:
+        found |= {Path(prefix) / part for part in _PREFIX_PARTS}
+    executable = Path(sys.executable)
+    found |= {executable.resolve().parent, Path(os.__file__).resolve().parent}
+    return {p for p in found if p.exists()}
+
+
+def _packages() -> list[Path]:
+    """The folders of installed packages that this interpreter itself imports from."""
+    paths = (Path(p) for p in sys.path if p)
+    return [p for p in paths if p.name in ("site-packages", "dist-packages") and p.is_dir()]
+
+
+def _outermost(paths: list[str]) -> list[str]:
+    """Without the paths that lie below another one."""
+    return [p for p in paths if not any(p.startswith(f"{other}/") for other in paths)]
+
+
+def owner(folder: str, ids: tuple[int, int] | None) -> list[int] | None:
+    """Who owns `folder` and as whom to show that user inside, for an id-mapped mount."""
+    if ids is None:
+        return None
+    info = Path(folder).stat()
+    return [info.st_uid, info.st_gid, *ids]
+
+
+def checked_folder(workspace: str | Path | None) -> Path | None:
+    """The workspace as an absolute path. Raises `ConfigError` when it is not a folder that can be read."""
+    if workspace is None:
+        return None
+    folder = Path(workspace).expanduser().absolute()
+    try:
+        info = folder.stat()
+    except OSError as error:
+        raise ConfigError(f"the folder {folder} cannot be used: {error.strerror}") from None
+    if not stat.S_ISDIR(info.st_mode):
+        raise ConfigError(f"{folder} is not a folder")
+    if not os.access(folder, os.R_OK | os.X_OK):
+        raise ConfigError(f"the folder {folder} cannot be used: no permission to read it")
+    return folder
