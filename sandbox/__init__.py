@@ -11,13 +11,14 @@ Covered: reads of the host outside the granted folders, writes, network, other p
 Not covered: bugs of the shared kernel, CPU and page-cache side channels. See `docs/sandbox.md`.
 """
 
-from .changes import Change, Changes, Conflict, Skipped
+from .changes import ApplyConflict, Change, Changes, Conflict, Skipped
 from .errors import ConfigError, Fault, SandboxUnavailable
 from .execution import Display, Execution, Problem, Receipt, Status
 from .policy import Policy
 from .session import Sandbox, Session, open_sandbox, open_session
 
 __all__ = [
+    "ApplyConflict",
     "Change",
     "Changes",
     "ConfigError",

@@ -142,7 +142,7 @@ def test_the_walker_sees_relative_lazy_and_guarded_imports() -> None:
     assert "agent.models.base" in imports("agent.task")
 
 
-@pytest.mark.parametrize("module", ["agent", "agent.cli", "agent.cli.app", "sandbox", "prompts"])
+@pytest.mark.parametrize("module", ["agent", "agent.cli.app", "agent.agent", "sandbox", "prompts"])
 def test_importing_a_room_loads_nothing_heavy(module: str) -> None:
     code = f"import sys; before = set(sys.modules); import {module}; print(*(set(sys.modules) - before))"
     out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT).stdout

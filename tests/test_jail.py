@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from sandbox import ConfigError, Policy, SandboxUnavailable, open_sandbox, open_session
+from sandbox import ApplyConflict, ConfigError, Policy, SandboxUnavailable, open_sandbox, open_session
 from sandbox.jail import JailSession
 
 pytestmark = pytest.mark.jail
@@ -155,7 +155,7 @@ def test_a_value_that_does_not_want_to_be_shown(session):
 def test_control_characters_never_come_out(session):
     run = session.execute("print('\\x1b]52;c;AAAA\\x07\\x1b[31mred\\u202e\\ud800'); '\\x9b31m'")
     assert run.ok
-    assert not any(ord(c) < 32 and c not in "\n\t" or 0x7F <= ord(c) < 0xA0 or c == "\u202e" for c in run.stdout)
+    assert not any((ord(c) < 32 and c not in "\n\t") or 0x7F <= ord(c) < 0xA0 or c == "\u202e" for c in run.stdout)
 
 
 # -- limits, each enforced ------------------------------------------------------------------------------------------
@@ -395,3 +395,23 @@ def test_doctor_attacks_a_real_jail():
     probes = {p.name: p for p in doctor()}
     assert all(p.ok for p in probes.values() if p.needed), [p for p in probes.values() if not p.ok]
     assert {"Landlock", "seccomp", "jail", "connecting to this host", "limit on memory"} <= set(probes)
+
+
+def test_what_the_user_edits_while_the_program_runs_is_a_conflict(folder):
+    with open_session("jail", workspace=folder) as session:
+        session.execute("text = open('a.txt').read()")
+        time.sleep(0.05)
+        (folder / "a.txt").write_text("the user's own edit\n")
+        session.execute("open('a.txt', 'w').write(text + 'more\\n')")
+        changes = session.changes()
+        with pytest.raises(ApplyConflict):
+            changes.apply()
+    assert (folder / "a.txt").read_text() == "the user's own edit\n"
+
+
+def test_a_session_can_apply_more_than_once(folder):
+    with open_session("jail", workspace=folder) as session:
+        for text in ("one", "two"):
+            session.execute(f"open('a.txt', 'w').write({text!r})")
+            session.changes().apply()
+            assert (folder / "a.txt").read_text() == text

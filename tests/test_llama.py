@@ -125,20 +125,21 @@ class TestStopping:
         assert model.complete(ASK, max_tokens=2)[0].finish_reason == "length"
 
     def test_cancel_while_it_reads_the_prompt(self, model):
-        shares = []
+        shares: list[float] = []
+        cancelled_at: list[float] = []
 
         def on_progress(what: str, share: float) -> None:
             assert what == "reading the prompt"
             shares.append(share)
             if len(shares) == 2:
+                cancelled_at.append(time.monotonic())
                 model.cancel()
 
-        started = time.monotonic()
         prompt = [Message("user", " ".join(str(i) for i in range(400)))]
         reply = model.complete(prompt, max_tokens=50, on_progress=on_progress)[0]
+        assert time.monotonic() - cancelled_at[0] < 1
         assert (reply.finish_reason, reply.text) == ("cancelled", "")
         assert shares == sorted(shares) and shares[-1] < 1
-        assert time.monotonic() - started < 10
 
     def test_cancel_without_a_call_does_not_reach_the_next_one(self, model):
         model.cancel()

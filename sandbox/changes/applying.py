@@ -286,7 +286,11 @@ class Transaction:
             return Conflict(item.path, "it was deleted meanwhile") if item.kind == "modified" else None
         if item.before is None:
             return None if item.is_dir else Conflict(item.path, "it exists by now")
-        return None if now.same_content(item.before) else Conflict(item.path, "it was changed meanwhile")
+        return (
+            None
+            if now.same_content(item.before) and not item.before.late
+            else Conflict(item.path, "it was changed meanwhile")
+        )
 
     @staticmethod
     def _expected(item: Change) -> str:

@@ -11,6 +11,7 @@ import os
 import stat
 from collections.abc import Callable, Generator, Iterator
 from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import replace
 from itertools import islice
 from pathlib import Path
 
@@ -28,12 +29,20 @@ _Take = Callable[[str], str | None]
 
 
 def collect(
-    upper_fd: int, *, folder: Path | None, inputs: Path | None, store: Path, max_bytes: int, max_files: int
+    upper_fd: int,
+    *,
+    folder: Path | None,
+    inputs: Path | None,
+    store: Path,
+    max_bytes: int,
+    max_files: int,
+    since_ns: int | None = None,
 ) -> Changes:
     """The changes in the overlay's upper directory `upper_fd`, copied into the new folder `store`.
 
     `folder` and `inputs` are the lower layers, `inputs` above `folder`. At most `max_bytes` of contents are kept and
-    `max_files` entries looked at. What cannot be taken over is listed in `skipped`, with the reason.
+    `max_files` entries looked at. What the user changed after `since_ns` (nanoseconds since the epoch) will be a
+    conflict. What cannot be taken over is listed in `skipped`, with the reason.
     Raises `ConfigError` when `store` already holds changes or a folder cannot be opened, `OSError` when the store
     cannot be written.
     """
@@ -43,7 +52,7 @@ def collect(
     with ExitStack() as stack:
         below = stack.enter_context(tree(folder)) if folder else None
         extra = stack.enter_context(tree(inputs)) if inputs else None
-        collector = _Collector(Tree(upper_fd), below, extra, store / CONTENTS, max_bytes, max_files)
+        collector = _Collector(Tree(upper_fd), below, extra, store / CONTENTS, max_bytes, max_files, since_ns)
         collector.walk()
     home = folder.absolute() if folder else None
     save_manifest(store, home, collector.items(), tuple(collector.skipped))
@@ -56,8 +65,16 @@ class _Left(Exception):
 
 class _Collector:
     def __init__(
-        self, upper: Tree, folder: Tree | None, inputs: Tree | None, contents: Path, max_bytes: int, max_files: int
+        self,
+        upper: Tree,
+        folder: Tree | None,
+        inputs: Tree | None,
+        contents: Path,
+        max_bytes: int,
+        max_files: int,
+        since_ns: int | None,
     ) -> None:
+        self._since_ns = since_ns
         self._upper, self._folder, self._inputs, self._contents = upper, folder, inputs, contents
         self._bytes, self._entries, self._max_files = max_bytes, max_files, max_files
         self._deleted: dict[str, Change] = {}
@@ -224,7 +241,11 @@ class _Collector:
         found = self._folder.stat(path)
         if found and not (stat.S_ISREG(found.st_mode) or stat.S_ISDIR(found.st_mode) or stat.S_ISLNK(found.st_mode)):
             raise _Left("a special file of the folder is not replaced")
-        return self._folder.state(path) if found else None
+        if not found:
+            return None
+        late = self._since_ns is not None and stat.S_ISREG(found.st_mode) and found.st_ctime_ns > self._since_ns
+        state = self._folder.state(path)
+        return replace(state, late=True) if late and state else state
 
     def _replace(self, path: str, old: State | None) -> None:
         """A folder is taking the place of `old`: delete a file there, leave a link alone."""

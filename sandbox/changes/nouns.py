@@ -59,6 +59,8 @@ class State:
     """Of a file's content; empty otherwise."""
     target: str = ""
     """Of a symbolic link."""
+    late: bool = False
+    """Whether the user changed it while the program ran: then what the program made of it is out of date."""
 
     def same_content(self, other: State | None) -> bool:
         """Whether both hold the same, whatever their times and permissions."""

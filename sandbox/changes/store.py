@@ -185,7 +185,7 @@ def _state(record: _Record) -> State:
     _require((_SHA256.match(sha256) is not None) if kind == "file" else not sha256, "sha256")
     size, mtime_ns, mode = (record.take(name, int) for name in ("size", "mtime_ns", "mode"))
     _require(mode <= 0o7777, "mode")
-    return State(cast(Any, kind), size, mtime_ns, mode, sha256, record.take("target", str))
+    return State(cast(Any, kind), size, mtime_ns, mode, sha256, record.take("target", str), record.take("late", bool))
 
 
 def _change(record: _Record) -> Change:

@@ -20,6 +20,7 @@ from typing import Any
 from ..errors import ConfigError, SandboxUnavailable
 from ..execution import Receipt
 from ..policy import Policy
+from ..text import clean
 from ..worker import landlock, wire
 from . import cgroups, view
 from .session import JailSession
@@ -224,9 +225,9 @@ def _require_linux() -> None:
 
 def unavailable(message: dict[str, Any]) -> SandboxUnavailable:
     """The error for a step of construction that the kernel refused."""
-    step = str(message.get("step"))
+    step, why = (clean(str(message.get(name)), 500) for name in ("step", "message"))  # a program may have sent it
     return SandboxUnavailable(
-        f"the jail cannot be built here: {step}: {message.get('message')}",
+        f"the jail cannot be built here: {step}: {why}",
         hint=_HINTS.get(step, "`sandsmith doctor` shows what this host can enforce"),
     )
 

@@ -47,6 +47,7 @@ class _Run:
     stderr: bytearray = field(default_factory=bytearray)
     result: dict[str, Any] | None = None
     synced: bool = False
+    received: int = 0
     displays: list[Display] = field(default_factory=list[Display])
     cause: Cause | None = None
 
@@ -89,7 +90,8 @@ class JailSession:
         self._folder, self._inputs, self._store = folder, inputs, store
         self._lock = threading.Lock()
         self._count = 0
-        self._collected = 0
+        self._opened_ns = time.time_ns()
+        self._snapshots: list[Changes] = []
         self._upper = -1
         self._init = -1
         self._cgroup: cgroups.Cgroup | None = None
@@ -259,35 +261,44 @@ class JailSession:
         text = code.encode("utf-8", "backslashreplace").decode()
         channel = self._worker.channel
         channel.settimeout(max(0.1, run.deadline - time.monotonic()))
-        try:
+        with suppress(OSError):  # the process is gone, or does not read; listening tells which
             wire.send(channel, {"op": "execute", "id": run.id, "code": text})
+        try:
             self._listen(run, wire.FrameReader())
         except wire.ProtocolError:
             run.cause = "broken"
-        except OSError:  # the process is gone, or does not read; pid 1 tells which
-            run.cause = run.cause or "died"
 
     def _listen(self, run: _Run, reader: wire.FrameReader) -> None:
-        received = 0
         channel = self._worker.channel
+        # What has ended stays readable for ever, and a program may end each of them while it goes on: wait no more.
+        open_ends: list[socket.socket | int] = [channel, self._monitor, self._stdout, self._stderr, self._wake]
         while run.cause is None:
-            ready = _wait([channel, self._monitor, self._stdout, self._stderr, self._wake], run.deadline)
-            if not ready:
+            ready = _wait(open_ends, run.deadline)
+            if not ready or time.monotonic() >= run.deadline:
                 run.cause = "wall"
             if self._wake in ready:
                 run.cause = "cancelled"
             for fd, kept in ((self._stdout, run.stdout), (self._stderr, run.stderr)):
-                if fd in ready:
-                    self._read_output(run, fd, kept)
+                if fd in ready and not self._read_output(run, fd, kept):
+                    open_ends.remove(fd)
             if self._monitor in ready:
                 self._listen_to_monitor(run)
-            if channel in ready:
-                data, _, _ = _receive(channel)
-                received += len(data)
-                if not data or received > _CHANNEL_BYTES:
-                    run.cause = run.cause or ("broken" if data else "died")
-                for message in reader.feed(data):
-                    self._hear_worker(run, message)
+            if channel in ready and not self._hear_channel(run, reader):
+                open_ends.remove(channel)
+
+    def _hear_channel(self, run: _Run, reader: wire.FrameReader) -> bool:
+        """Read once from the program's process; whether there can be more. An end alone does not say it is dead."""
+        data = b""
+        with suppress(OSError):
+            data = self._worker.channel.recv(_CHUNK)  # no room for descriptors: the kernel drops those sent along
+            for message in reader.feed(data):
+                self._hear_worker(run, message)
+        run.received += len(data)
+        if run.received > _CHANNEL_BYTES:
+            run.cause = run.cause or "broken"
+        elif not data and self._worker.inner in self._deaths:
+            run.cause = run.cause or "died"
+        return bool(data)
 
     def _listen_to_monitor(self, run: _Run) -> None:
         for _ in self._hear(run.deadline, []):
@@ -328,7 +339,7 @@ class JailSession:
         if run.cause != "died":
             self._request("kill", keep=frozen.inner if frozen else -1)
         deadline = time.monotonic() + _PATIENCE
-        while self._worker.inner not in self._deaths and not self._out_of_memory:
+        while self._worker.inner not in self._deaths:
             for _ in self._hear(deadline, []):
                 pass
         if frozen is None:
@@ -426,7 +437,8 @@ class JailSession:
         self._out_of_memory = False
         self._refresh()
         frozen.channel.settimeout(_PATIENCE)
-        wire.send(frozen.channel, {"op": "wake", "folder": frozen.folder})
+        with suppress(OSError):  # the program may have killed it
+            wire.send(frozen.channel, {"op": "wake", "folder": frozen.folder})
         _next(frozen.channel, wire.FrameReader(), "wake")
 
     def _hang_up(self, worker: _Worker) -> None:
@@ -441,19 +453,20 @@ class JailSession:
         with self._lock:
             if self._closed:
                 raise ConfigError("the session is closed")
-            store = (
-                self._store if self._collected == 0 else self._store.with_name(f"{self._store.name}.{self._collected}")
-            )
-            self._collected += 1
+            number = len(self._snapshots)
+            applied = any(snapshot.state == "applied" for snapshot in self._snapshots)
             with self._frozen():
-                return collect(
+                snapshot = collect(
                     self._upper,
                     folder=self._folder,
                     inputs=self._inputs,
-                    store=store,
+                    store=self._store.with_name(f"{self._store.name}.{number}") if number else self._store,
                     max_bytes=self._policy.disk_bytes,
                     max_files=self._policy.files,
+                    since_ns=None if applied else self._opened_ns,  # what we applied is no change of the user's
                 )
+            self._snapshots.append(snapshot)
+            return snapshot
 
     @contextmanager
     def _frozen(self) -> Generator[None]:
@@ -540,16 +553,19 @@ def _greet(channel: socket.socket) -> _Worker:
 def _next(channel: socket.socket, reader: wire.FrameReader, op: str) -> tuple[dict[str, Any], int]:
     """The message `op`, which must come next, and the sender's pid on the host. Raises `SandboxUnavailable`."""
     deadline = time.monotonic() + _PATIENCE
-    while _readable(channel, deadline):
-        data, _, pid = _receive(channel)
-        for message in reader.feed(data):
-            if message.get("op") == op:
-                return message, pid
-            from .launch import unavailable
+    with suppress(OSError, wire.ProtocolError):  # the sender may be a hostile program
+        while _readable(channel, deadline):
+            data, fds, pid = _receive(channel)
+            for fd in fds:
+                os.close(fd)
+            for message in reader.feed(data):
+                if message.get("op") == op:
+                    return message, pid
+                from .launch import unavailable
 
-            raise unavailable(message)
-        if not data:
-            break
+                raise unavailable(message)
+            if not data:
+                break
     raise SandboxUnavailable(f"the jail broke: no {op} from inside", hint="`sandsmith doctor` tells more")
 
 

@@ -93,7 +93,7 @@ class _Layers:
         lowers = ":".join(f"/proc/self/fd/{self._lower}/{name}" for name in self._names)
         options = f"lowerdir={lowers},upperdir={self._path('upper')},workdir={self._path('work')}"
         flags = kernel.MS_NOSUID | kernel.MS_NODEV
-        kernel.mount("work", root.WORK, "overlay", flags, f"{options},userxattr")
+        kernel.mount("work", root.WORK, "overlay", flags, f"{options},userxattr,index=off")
 
     def upper(self) -> int:
         """A fresh descriptor of the folder that holds what the program changed."""
@@ -199,6 +199,7 @@ class _Monitor:
         self._layers = layers
         self._memory = None if config["cgroup"] else config["memory_bytes"]
         self._watched = {worker}
+        self._over = False
         self._wake, wake = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
         signal.set_wakeup_fd(wake, warn_on_full_buffer=False)
         signal.signal(signal.SIGCHLD, _wake_up)
@@ -231,11 +232,13 @@ class _Monitor:
                 self._tell({"op": "died", "pid": pid, "status": status, "cpu": cpu, "peak": usage.ru_maxrss * 1024})
 
     def _watch_memory(self) -> None:
-        if self._memory is None:
+        """Hold everything still when there is too much of it; the host then says what to kill."""
+        if self._memory is None or self._over:
             return
         if sum(_resident(pid) for pid in _others()) + self._layers_bytes() > self._memory:
+            self._over = True
+            _signal_others(signal.SIGSTOP)
             self._tell({"op": "memory"})
-            self._kill(-1)
 
     def _layers_bytes(self) -> int:
         total = 0
@@ -269,6 +272,8 @@ class _Monitor:
                 self._layers.mark()
             case "kill":
                 self._kill(message["keep"])
+                self._over = False
+                _signal_others(signal.SIGCONT)
             case "adopt":
                 self._watched.add(message["keep"])
             case "restore":

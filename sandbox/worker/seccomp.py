@@ -34,7 +34,7 @@ ALLOWED: Final = frozenset(
     linkat listxattr llistxattr lremovexattr lseek lsetxattr lstat madvise membarrier memfd_create mkdir mkdirat
     mmap mprotect mremap msgctl msgget msgrcv msgsnd msync munlock munlockall munmap nanosleep newfstatat open
     openat openat2 pause pidfd_open pidfd_send_signal pipe pipe2 pkey_alloc pkey_free pkey_mprotect poll ppoll
-    pread64 preadv preadv2 prlimit64 pselect6 pwrite64 pwritev pwritev2 read readahead readlink readlinkat readv
+    pread64 preadv preadv2 pselect6 pwrite64 pwritev pwritev2 read readahead readlink readlinkat readv
     recvfrom recvmsg removexattr rename renameat renameat2 restart_syscall rmdir rseq rt_sigaction rt_sigpending
     rt_sigprocmask rt_sigqueueinfo rt_sigreturn rt_sigsuspend rt_sigtimedwait sched_get_priority_max
     sched_get_priority_min sched_getaffinity sched_getattr sched_getparam sched_getscheduler sched_rr_get_interval
@@ -53,7 +53,7 @@ _PRCTL = (1, 2, 3, 15, 16, 21, 23, 27, 29, 30, 38, 39, 41, 42, 0x53564D41)
 _IOCTL = (0x5401, 0x5413, 0x541B, 0x5421, 0x5450, 0x5451, 0x5452, 0x40049409)
 """TCGETS TIOCGWINSZ FIONREAD FIONBIO FIONCLEX FIOCLEX FIOASYNC FICLONE; so neither TIOCSTI nor TIOCLINUX."""
 _FCNTL_DENIED = (1024, 1026)  # F_SETLEASE, F_NOTIFY reach other users of a shared inode
-_AF_UNIX = 1
+_AF_UNIX, _SOCK_KIND, _SOCK_STREAM, _SOCK_SEQPACKET = 1, 0xF, 1, 5
 _S_IFMT = 0xF000
 _FILE_KINDS = (0, 0x8000, 0x1000, 0xC000)  # regular files, fifos and sockets; no devices
 
@@ -133,7 +133,14 @@ def _checked() -> dict[str, list[Instruction]]:
         "mknodat": _masked(2, _S_IFMT, _FILE_KINDS, "mknodat"),
         "personality": _only(0, (0xFFFFFFFF,), "personality"),
         "prctl": _only(0, _PRCTL, "prctl"),
-        "socketpair": _only(0, (_AF_UNIX,), "socketpair"),
+        "prlimit64": _only(0, (0,), "prlimit64"),  # the caller's own limits, not those of pid 1
+        # A datagram socket of a pair could still send to any socket whose path it sees, one of the host included.
+        "socketpair": [
+            _argument(0),
+            Instruction(_JEQ, _AF_UNIX, false="socketpair.other"),
+            *_masked(1, _SOCK_KIND, (_SOCK_STREAM, _SOCK_SEQPACKET), "socketpair"),
+            _deny("socketpair.other"),
+        ],
     }
 
 

@@ -18,6 +18,8 @@ __all__ = ["MAX_FRAME", "FrameReader", "ProtocolError", "decode", "encode", "rec
 MAX_FRAME: Final = 16 * 1024 * 1024
 """Bytes of the largest frame that is read."""
 _MAX_DEPTH: Final = 32
+_MAX_ITEMS: Final = 1 << 18
+"""Commas and opening brackets in a frame of `FrameReader`: as objects, 16 MiB of empty lists would be 500 MiB."""
 _HEADER: Final = struct.Struct("!I")
 _MAX_FDS: Final = 8
 
@@ -81,6 +83,8 @@ class FrameReader:
                 return
             body = bytes(self._buffer[_HEADER.size : end])
             del self._buffer[:end]
+            if sum(map(body.count, (b",", b"[", b"{"))) > _MAX_ITEMS:
+                raise ProtocolError("a frame of too many items")
             yield decode(body)
 
 

@@ -1,0 +1,101 @@
+from __future__ import annotations
+
+import ast
+
+import pytest
+
+from agent.mend import mend_crash, mend_statically, same_program
+from agent.task import Program
+from sandbox import Execution, Problem
+
+
+def mended(code: str, function: str | None = None) -> Program:
+    program = mend_statically(Program(code), function)
+    ast.parse(program.code)
+    return program
+
+
+@pytest.mark.parametrize(
+    ("code", "line"),
+    [
+        ("print(math.pi)", "import math"),
+        ("print(json.dumps(1), 2)", "import json"),
+        ("c = Counter('aab')", "from collections import Counter"),
+        ("def f(x: List[int]) -> int: return x[0]", "from typing import List"),
+        ("a = np.zeros(3)", "import numpy as np"),
+        ("d = pd.read_csv('a')", "import pandas as pd"),
+        ("plt.plot([1])", "import matplotlib.pyplot as plt"),
+        ("print(datetime.now())", "from datetime import datetime"),
+        ("print(datetime.datetime.now())", "import datetime"),
+        ("print(Path('.').name)", "from pathlib import Path"),
+    ],
+)
+def test_a_forgotten_import_is_added(code: str, line: str) -> None:
+    program = mended(code)
+    assert program.code.splitlines()[0] == line
+    assert program.origin == "mend"
+    assert line in program.mends[0]
+
+
+@pytest.mark.parametrize(
+    "code",
+    [
+        "import math\nprint(math.pi)",
+        "from math import *\nprint(sqrt(2))",
+        "def f(json): return json.x",
+        "for os in [1]: print(os.real)",
+        "print(unknown_name)",
+        "import numpy as np\nimport os.path\nprint(np.pi, os.sep)",
+        "try:\n    import json\nexcept ImportError as re:\n    print(re.args)",
+        "match 1:\n    case csv: print(csv.real)",
+    ],
+)
+def test_a_whole_program_stays_as_it_is(code: str) -> None:
+    program = Program(code)
+    assert mend_statically(program) is program
+
+
+def test_imports_go_after_the_docstring_and_future_imports() -> None:
+    code = '"""What it does."""\nfrom __future__ import annotations\nprint(math.pi)\n'
+    assert mended(code).code.splitlines()[2] == "import math"
+
+
+def test_the_only_function_gets_the_name_asked_for() -> None:
+    program = mended("def compute(a):\n    return a\n\n\ndef _helper(): pass\n", "solve")
+    names: dict[str, object] = {}
+    exec(program.code, names)
+    assert names["solve"] is names["compute"]
+
+
+@pytest.mark.parametrize("code", ["def a(): pass\ndef b(): pass\n", "def solve(): pass\n", "x = 1\n"])
+def test_no_alias_where_it_would_be_a_guess(code: str) -> None:
+    assert "solve =" not in mended(code, "solve").code
+
+
+def crash() -> Execution:
+    return Execution("error", error=Problem("ValueError", "bad", 9))
+
+
+def test_a_crashing_demonstration_is_left_out_when_a_function_was_asked_for() -> None:
+    demo = "print(f('x'))\nif __name__ == '__main__':\n    f(sys.argv[1])\n"
+    code = "import sys\nX = 3\n\n\ndef f(a):\n    return a + X\n\n\n" + demo
+    program = mend_crash(Program(code), crash(), "f")
+    assert program is not None
+    names: dict[str, object] = {}
+    exec(program.code, names)
+    assert names["f"](1) == 4  # type: ignore[operator]
+    assert "print" not in program.code
+
+
+def test_there_is_nothing_to_leave_out_of_other_programs() -> None:
+    assert mend_crash(Program("def f(): pass\n1/0\n"), crash(), "f") is None
+    assert mend_crash(Program("def f(): pass\nf()\n"), crash(), None) is None
+    assert mend_crash(Program("def f(): pass\nf()\n"), Execution("ok"), "f") is None
+    assert mend_crash(Program("print(1)\n"), crash(), "f") is None
+
+
+def test_programs_are_the_same_but_for_comments_spacing_and_docstrings() -> None:
+    assert same_program("def f(a):\n    'doc'\n    return a  # x\n") == same_program(
+        'def f( a ):\n  """other"""\n  return a'
+    )
+    assert same_program("x = 1") != same_program("x = 2")
