@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import subprocess
 import sys
 import threading
 import time
@@ -312,6 +313,28 @@ def test_input_files_from_elsewhere_are_shown_by_name(folder, tmp_path_factory):
         run = session.execute("open('data.csv').read(), open('a.txt').read()")
         assert run.value == repr(("a\n1\n", "hello\n"))
         assert len(session.changes()) == 0
+
+
+@pytest.mark.root
+def test_a_file_system_without_id_mapped_mounts_is_copied(folder, tmp_path_factory):
+    layers = tmp_path_factory.mktemp("layers")
+    mounted = layers / "mounted"
+    for name in ("upper", "work", "mounted"):
+        (layers / name).mkdir()
+    (folder / "link").symlink_to("sub")
+    options = f"lowerdir={folder},upperdir={layers}/upper,workdir={layers}/work"
+    subprocess.run(["mount", "-t", "overlay", "overlay", "-o", options, str(mounted)], check=True)
+    try:
+        with open_session("jail", workspace=mounted) as session:
+            run = session.execute(
+                "open('a.txt', 'a').write('more\\n'); open('private.txt').read(), open('link/b.csv').read()"
+            )
+            assert run.value == repr(("mine\n", "x,y\n1,2\n")), run
+            assert "copy" in session.receipt.notes[0]
+            session.changes().apply()
+        assert (mounted / "a.txt").read_text() == "hello\nmore\n"
+    finally:
+        subprocess.run(["umount", str(mounted)], check=True)
 
 
 @pytest.mark.parametrize("workspace", ["/nonexistent/folder", "/etc/passwd"])

@@ -59,8 +59,9 @@ class Jail:
         self._channel: socket.socket | None = None
         try:
             self._store = store or self._own / "changes"
-            self._inputs = _gather(inputs, self._own / "inputs")
             self._ids = view.worker_ids()
+            self._inputs = _gather(inputs, self._own / "inputs", self._ids)
+            self._shown = self._folder
             self._start()
         except BaseException:
             self.close()
@@ -72,6 +73,17 @@ class Jail:
         return self._folder
 
     def _start(self) -> None:
+        """Start the warm process; over a copy of the folder where its file system cannot be shown to another user."""
+        try:
+            self._launch()
+        except SandboxUnavailable as error:
+            if "id-mapped mount" not in str(error) or self._folder is None or self._ids is None:
+                raise
+            self._stop()
+            self._shown = view.copy(self._folder, self._own / "folder", self._ids, self._policy)
+            self._launch()
+
+    def _launch(self) -> None:
         from ..worker import zygote  # imports ctypes
 
         ours, theirs = socket.socketpair()
@@ -120,11 +132,11 @@ class Jail:
 
     def _config(self) -> dict[str, Any]:
         policy, ids = self._policy, self._ids
-        config = view.layout(self._folder, self._inputs, policy)
-        first = next(iter(config["lowers"].values()), None)
+        config = view.layout(self._shown, self._inputs, policy)
+        copied = self._shown is not self._folder
         return {
             **config,
-            "owner": view.owner(str(self._folder or first), ids) if first else None,
+            "owner": None if copied or self._folder is None else view.owner(self._folder, ids),
             "uid": ids[0] if ids else None,
             "gid": ids[1] if ids else None,
             "cgroup": cgroups.version() > 0,
@@ -177,8 +189,11 @@ class Jail:
         layers = ["user-namespace", "pid-namespace", "mount-namespace", "net-namespace", "ipc-namespace"]
         layers += ["uts-namespace", "cgroup-namespace", "pivot-root", "overlayfs", "no-capabilities", "no-new-privs"]
         layers += ["seccomp", f"landlock-{landlock.abi()}", "rlimits"]
-        notes = () if group else ("no cgroup: memory is watched every 50 ms, not by the kernel",)
-        return Receipt("jail", (*layers, *([f"cgroup-v{group}"] if group else [])), notes)
+        layers += [f"cgroup-v{group}"] if group else []
+        notes = [] if group else ["no cgroup: memory is watched every 50 ms, not by the kernel"]
+        if self._shown is not self._folder:
+            notes.append("the program works on a copy of the folder: its file system has no id-mapped mounts")
+        return Receipt("jail", tuple(layers), tuple(notes))
 
     def close(self) -> None:
         """End every session and the warm process, and remove what this jail kept. Safe to call twice."""
@@ -186,11 +201,14 @@ class Jail:
             self._closed = True
         for session in self._sessions:
             session.close()
+        self._stop()
+        shutil.rmtree(self._own, ignore_errors=True)
+
+    def _stop(self) -> None:
         if self._channel is not None:
             self._channel.close()
         if self._process is not None:
             _end(self._process)
-        shutil.rmtree(self._own, ignore_errors=True)
 
     def __enter__(self) -> Jail:
         return self
@@ -232,7 +250,7 @@ def unavailable(message: dict[str, Any]) -> SandboxUnavailable:
     )
 
 
-def _gather(inputs: Sequence[Path], folder: Path) -> Path | None:
+def _gather(inputs: Sequence[Path], folder: Path, ids: tuple[int, int] | None) -> Path | None:
     """Copies of single files that lie outside the workspace, to show them in the view by name."""
     if not inputs:
         return None
@@ -246,6 +264,8 @@ def _gather(inputs: Sequence[Path], folder: Path) -> Path | None:
         except OSError as error:
             raise ConfigError(f"{path} cannot be read: {error.strerror}") from None
         target.chmod(0o644)
+        if ids is not None:
+            os.chown(target, *ids)
     return folder
 
 

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import os
 import random
+import shutil
 import stat
 import sys
 from pathlib import Path
 from typing import Any
 
-from ..errors import ConfigError
+from ..errors import ConfigError, SandboxUnavailable
 from ..policy import Policy
 
-__all__ = ["checked_folder", "environment", "layout", "owner", "worker_ids"]
+__all__ = ["checked_folder", "copy", "environment", "layout", "owner", "worker_ids"]
 
 _SYSTEM = ("/usr", "/bin", "/sbin", "/lib", "/lib32", "/lib64", "/libx32", "/etc/fonts", "/etc/alternatives")
 _PREFIX_PARTS = ("bin", "lib", "lib64", "pyvenv.cfg")
@@ -79,12 +80,38 @@ def _outermost(paths: list[str]) -> list[str]:
     return [p for p in paths if not any(p.startswith(f"{other}/") for other in paths)]
 
 
-def owner(folder: str, ids: tuple[int, int] | None) -> list[int] | None:
+def owner(folder: Path, ids: tuple[int, int] | None) -> list[int] | None:
     """Who owns `folder` and as whom to show that user inside, for an id-mapped mount."""
     if ids is None:
         return None
-    info = Path(folder).stat()
+    info = folder.stat()
     return [info.st_uid, info.st_gid, *ids]
+
+
+def copy(folder: Path, target: Path, ids: tuple[int, int], policy: Policy) -> Path:
+    """A copy of `folder` that belongs to `ids`, links as links. Raises `SandboxUnavailable` when it is too large."""
+    left = policy.disk_bytes
+    target.mkdir()
+    for top, folders, files in os.walk(folder):
+        here = target / Path(top).relative_to(folder)
+        here.mkdir(exist_ok=True)
+        for name in [*files, *(f for f in folders if (Path(top) / f).is_symlink())]:
+            source = Path(top) / name
+            info = source.lstat()
+            if not (stat.S_ISREG(info.st_mode) or stat.S_ISLNK(info.st_mode)):
+                continue
+            left -= info.st_size
+            if left < 0:
+                raise SandboxUnavailable(
+                    f"the folder {folder} is too large to be copied ({policy.disk_bytes} bytes at most), "
+                    "and its file system has no id-mapped mounts",
+                    hint="run as a plain user, or name the files the task needs in a smaller folder",
+                )
+            shutil.copy2(source, here / name, follow_symlinks=False)
+    for top, folders, files in os.walk(target):
+        for name in (".", *folders, *files):
+            os.chown(Path(top) / name, *ids, follow_symlinks=False)
+    return target
 
 
 def checked_folder(workspace: str | Path | None) -> Path | None:

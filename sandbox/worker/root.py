@@ -51,7 +51,8 @@ def build(config: Mapping[str, Any]) -> None:
     processes = kernel.clone_tree("/proc")  # a user namespace may mount its own only where it sees one
     sources = {path: _read_only(path) for path in config["binds"]}
     devices = {name: kernel.clone_tree(f"/dev/{name}") for name in _DEVICES}
-    lowers = {name: _lower(path, config["owner"]) for name, path in config["lowers"].items()}
+    owners = {"folder": config["owner"]}
+    lowers = {name: _lower(path, owners.get(name)) for name, path in config["lowers"].items()}
     etc = _ETC | {name: text for name in _ETC_COPIES if (text := _copy(f"/etc/{name}"))}
 
     base = "/tmp"
@@ -89,6 +90,8 @@ def _lower(path: str, owner: Sequence[int] | None) -> int:
     userns = identity_map(*owner)
     try:
         kernel.mount_setattr(tree, attributes | kernel.MOUNT_ATTR_IDMAP, userns)
+    except OSError as error:
+        raise OSError(error.errno, f"id-mapped mount of {path}: {os.strerror(error.errno or 0)}") from None
     finally:
         os.close(userns)
     return tree
