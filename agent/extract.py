@@ -120,12 +120,19 @@ def _is_substantial(code: str) -> bool:
 
 
 def _best(programs: list[str], function: str | None) -> str:
-    defining = [p for p in programs if function and function in _defined(p)]
+    defining = [p for p in programs if function and _defines(p, function)]
     if len(programs) > 1:
         joined = "\n\n".join(programs)
         if not defining and any(_used(p) & _defined_before(programs, i) - _defined(p) for i, p in enumerate(programs)):
             return joined
     return max(defining or programs, key=len)
+
+
+def _defines(code: str, function: str) -> bool:
+    tree = _tree(code)
+    return tree is not None and any(
+        function in _bound(node) for node in tree.body if not isinstance(node, (ast.Import, ast.ImportFrom))
+    )
 
 
 def _defined_before(programs: list[str], index: int) -> set[str]:

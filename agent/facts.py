@@ -122,9 +122,13 @@ def _importance(facts: Facts, text: str, named: set[str]) -> dict[str, bool]:
 
 
 def _mentions(text: str, fact: FileFact) -> bool:
-    if fact.path in text or (len(fact.name) > 3 and re.search(rf"(?<![\w.-]){re.escape(fact.name)}(?!\w)", text)):
-        return True
-    return len(fact.name) > 3 and not fact.name.isascii() and fact.name in text
+    """Whether the text has the file's path or name as a word of its own; Chinese puts no space around it."""
+    for name in (fact.path, fact.name):
+        if name.isascii() and re.search(rf"(?<![A-Za-z0-9_.-]){re.escape(name)}(?![A-Za-z0-9_])", text):
+            return True
+        if not name.isascii() and name in text:
+            return True
+    return False
 
 
 def _full(files: Sequence[FileFact], budget: int) -> list[str]:

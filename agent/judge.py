@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import json
+import re
 from collections.abc import Callable, Sequence
 from importlib import resources
 
@@ -13,6 +14,12 @@ from .task import Check, CheckResult, Verdict
 
 __all__ = ["answer_of", "judge"]
 
+_NO_ANSWER = re.compile(
+    r"<[\w.]+ (?:object |[\w.<>]+ )?at 0x[0-9a-f]+>"  # repr of a function, generator or object
+    r"|\bLength: \d+, dtype: \w+"  # a whole column, cut for display
+    r"|\[\d+ rows x \d+ columns\]"
+    r"|(?:[:=]|\bis)\s*nan\b"
+)
 _NOT_RUN = "not checked: the program did not run to its end"
 
 
@@ -48,8 +55,8 @@ def _result(
     session: Session, execution: Execution, check: Check, changed: Callable[[], bool], wall: float | None
 ) -> CheckResult:
     if check.kind == "answer":
-        said = bool(answer_of(execution) or execution.displays)
-        return CheckResult(check, said, "" if said else "nothing was printed: print the answer")
+        wrong = _unanswered(execution)
+        return CheckResult(check, not wrong, wrong)
     if check.kind == "effect":
         return _effect(execution, check, changed)
     try:
@@ -57,6 +64,16 @@ def _result(
     except SandboxUnavailable:  # its own doing (os._exit): a wall that broke shows when the next session opens
         wrong = f"{_label(check)}: the program had ended its process, so nothing could be checked"
     return CheckResult(check, not wrong, wrong)
+
+
+def _unanswered(execution: Execution) -> str:
+    """Why what was printed cannot be an answer: there is nothing, or an object instead of what it holds."""
+    answer = answer_of(execution)
+    if not answer and not execution.displays:
+        return "nothing was printed: print the answer"
+    if found := _NO_ANSWER.search(answer):
+        return f"the output shows {found[0].strip()!r} instead of an answer"
+    return ""
 
 
 def _effect(execution: Execution, check: Check, changed: Callable[[], bool]) -> CheckResult:
@@ -70,10 +87,11 @@ def _effect(execution: Execution, check: Check, changed: Callable[[], bool]) -> 
 
 
 def _code(check: Check) -> str:
-    """A single expression, so that the check leaves no name behind among the program's."""
+    """A single expression, so that the check leaves no name behind among the program's, and needs none of them."""
     source = resources.files(__package__ or "agent").joinpath("judge_probe.py").read_text("utf-8")
-    loader = f"(lambda n: (exec(compile({source!r}, '<judge>', 'exec'), n), n['check'])[1])({{'__name__': 'judge'}})"
-    return f"{loader}({check.kind!r}, {check.text!r}, globals())"
+    run = f"b.exec(b.compile({source!r}, '<judge>', 'exec'), n)"
+    call = f"n['check']({check.kind!r}, {check.text!r}, b.globals())"
+    return f"(lambda b, n: ({run}, {call})[1])(__import__('builtins'), {{'__name__': 'judge'}})"
 
 
 def _wrong(run: Execution, check: Check) -> str:

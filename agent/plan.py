@@ -45,7 +45,9 @@ _EDIT = re.compile(
 _TELL = re.compile(r"\b(?:print|show|tell|display|list|report)\b|告诉|打印|显示|列出", re.I)
 
 _DATA = r"csv|tsv|txt|jsonl?|xlsx|png|jpe?g|svg|pdf|html?|md|xml|ya?ml|ini|toml|db|sqlite3?|zip|gz|parquet|npy|tex|docx"
-_FILE = re.compile(rf"(?:[\w\-.]+/)*[\w\-]+(?:\.[\w\-]+)*?\.(?:{_DATA})(?!\.?[A-Za-z0-9_(])", re.IGNORECASE)
+_FILE = re.compile(
+    rf"(?<![\w/~.\-])(?:[\w\-.]+/)*[\w\-]+(?:\.[\w\-]+)*?\.(?:{_DATA})(?!\.?[A-Za-z0-9_(])", re.IGNORECASE
+)
 _GLUED = re.compile(r".*(?:另存为|保存[为到]|写[到入]|存[为到]|导出[为到]|输出[为到])(?!文件|一个|名为|叫)")
 """Chinese puts no space between the verb and the name."""
 _PLACEHOLDER = re.compile(r"YY|MM|DD|HH|XX|NN|yyyy|[<>*?%{}#$]")
@@ -149,7 +151,9 @@ def _asserts(text: str) -> Iterator[str]:
     for match in re.finditer(r"^[ \t]*assert[ \t]+(.+)$", text, re.M):
         tree = _parsed(f"assert {match[1].strip()}")
         if tree is not None and isinstance(node := tree.body[0], ast.Assert):
-            yield ast.unparse(node.test)
+            expression = ast.unparse(node.test)
+            if _is_call(expression):
+                yield expression
 
 
 def _sessions(text: str) -> Iterator[tuple[str, str]]:
@@ -167,7 +171,9 @@ def _sessions(text: str) -> Iterator[tuple[str, str]]:
 
 def _sayings(text: str, function: str) -> Iterator[str]:
     """Examples in words: `f(1) returns 2`, `f(1) -> 2`."""
-    for match in re.finditer(rf"(?<![\w.])({re.escape(function)}\(.*?\))\s*[`'\"]?\s*{_SAYS}\s*[:=]?\s*[`]?(.+)", text):
+    for match in re.finditer(
+        rf"(?<![\w.])({re.escape(function)}\(.*?\))\s*[`'\"]?\s*{_SAYS}\s*[:=]?\s*[`]?(?=(.+))", text
+    ):
         call, want = (
             match[1],
             re.split(r"\s+(?:#|and|because|since|as)\b|[`。；，]|\.(?:\s|$)|;", match[2])[0].rstrip(" .,`)"),

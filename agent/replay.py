@@ -6,6 +6,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+from sandbox import Changes
+
 from .agent import Agent
 from .errors import ConfigError
 from .events import Event, Executed, Finished, Judged, to_json
@@ -57,7 +59,7 @@ def replay(run: Run | str, *, sandbox: str = "jail") -> ReplayReport:
         events = list(agent.stream(_task(found, found.task)))
     result = next(e.result for e in events if isinstance(e, Finished))
     differences = tuple(_differences(recorded, _comparable(events)))
-    return ReplayReport(found.id, len(replies), result, differences, _notes(recorded))
+    return ReplayReport(found.id, len(replies), result, differences, _notes(found))
 
 
 def _of(events: Sequence[dict[str, Any]], kind: str) -> list[dict[str, Any]]:
@@ -124,10 +126,9 @@ def _finished(event: dict[str, Any]) -> dict[str, Any]:
 _SAID = {"executed": _executed, "judged": _judged, "finished": _finished}
 
 
-def _notes(recorded: Sequence[dict[str, Any]]) -> tuple[str, ...]:
+def _notes(run: Run) -> tuple[str, ...]:
     """What may explain a difference."""
-    finished = _of(recorded, "finished")
-    changes: dict[str, Any] = (finished[-1]["result"].get("changes") if finished else None) or {}
-    if changes.get("state") == "applied":
+    store = run.path / "changes"
+    if any(store.glob("*")) and Changes.load(store).state == "applied":
         return ("the changes of this run were applied, so the folder is not as it was",)
     return ()

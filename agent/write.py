@@ -53,8 +53,8 @@ def repair_messages(draft: tuple[Message, ...], code: str, feedback: str) -> tup
 
 def _packages(plan: Plan) -> str:
     if not plan.packages:
-        return "Only the standard library is installed."
-    return f"Besides the standard library only these packages are installed: {', '.join(plan.packages)}."
+        return "Import only what you use; only the standard library is installed."
+    return f"Import only what you use; apart from the standard library there are {', '.join(plan.packages)}."
 
 
 def _task(text: str, plan: Plan) -> str:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import os
+import signal
 import sys
-import traceback
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from types import FrameType
 
 import click
 
@@ -27,7 +28,7 @@ class Door:
     trace: Path | None = None
     """Where the trace of the run in progress is."""
     abandoned: bool = False
-    """Whether a thread of ours is stuck in foreign code: then the process ends without waiting for it."""
+    """Whether a thread may be stuck in foreign code: then the process ends without waiting for it."""
 
 
 def main(args: Sequence[str] | None = None) -> int:
@@ -36,14 +37,22 @@ def main(args: Sequence[str] | None = None) -> int:
 
     use_utf8()
     door = Door()
+    before = signal.signal(signal.SIGTERM, _terminate)
     try:
         code = app.main(args, prog_name="sandsmith", standalone_mode=False, obj=door)
     except BaseException as error:
         code = _report(error, door)
+    finally:
+        signal.signal(signal.SIGTERM, before)
     if door.abandoned:
         sys.stdout.flush()
         os._exit(int(code or 0))
     return int(code or 0)
+
+
+def _terminate(number: int, frame: FrameType | None) -> None:
+    """End as after Ctrl-C, so that temporary files go."""
+    raise SystemExit(128 + number)
 
 
 def _report(error: BaseException, door: Door) -> int:
@@ -76,6 +85,8 @@ def _help_hint(error: click.ClickException) -> str:
 
 def _bug(error: BaseException, door: Door) -> int:
     if door.verbose:
+        import traceback
+
         note("".join(traceback.format_exception(error)))
     kept = f"the trace is in {door.trace}; " if door.trace and door.trace.exists() else ""
     advice = "please report it" if door.verbose else "-v (of run) shows the traceback; please report it"

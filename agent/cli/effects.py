@@ -51,10 +51,7 @@ def settle(changes: Changes | None, how: Settlement) -> bool:
     if not how.ok:
         return _keep("the program did not succeed: its changes are kept, not applied", how)
     if changes.folder is None:
-        return _keep(
-            f"there is no folder to write them to{'; see `sandsmith show ' + how.run_id + '`' if how.run_id else ''}",
-            how,
-        )
+        return _keep("the program saw no folder of yours: there is nothing to write them to", how)
     wanted = how.apply
     if wanted is None and how.ask and not how.quiet and is_interactive():
         wanted = _ask(changes)

@@ -6,7 +6,6 @@ import platform
 import sys
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import asdict
-from importlib import metadata
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -109,6 +108,8 @@ def _package_lines() -> Iterator[str]:
 
 
 def _version(name: str) -> str | None:
+    from importlib import metadata
+
     try:
         return metadata.version(name)
     except metadata.PackageNotFoundError:

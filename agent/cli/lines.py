@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from agent.events import Drafted, Event, Executed, Finished, Judged, Mended, ModelLoaded, Planned, Prompted, Started
-from agent.task import CheckResult, Plan, RunResult, Verdict
+from agent.task import CheckResult, Plan, RunResult
 from sandbox import Execution
 
 __all__ = ["Line", "Style", "describe", "outcome_line"]
@@ -132,16 +132,14 @@ _STATUS = {
 
 def _verdict(event: Judged) -> Iterator[Line]:
     verdict = event.verdict
-    held = sum(r.passed for r in verdict.results)
-    if verdict.results:
+    then = f"; {event.decision}" if event.decision != "stop" else ""
+    if verdict.results and verdict.ran:
+        held = sum(r.passed for r in verdict.results)
         style: Style = "good" if verdict.passed else "bad"
-        then = f"; {event.decision}" if event.decision != "stop" else ""
         yield Line(f"{event.attempt}: {held} of {_count(len(verdict.results), 'check')} held{then}", style)
-    yield from (_failed_check(r) for r in _failures(verdict))
-
-
-def _failures(verdict: Verdict) -> list[CheckResult]:
-    return [r for r in verdict.results if not r.passed]
+        yield from (_failed_check(r) for r in verdict.results if not r.passed)
+    elif then:
+        yield Line(f"{event.attempt}: next is {event.decision}", "dim")
 
 
 def _failed_check(result: CheckResult) -> Line:

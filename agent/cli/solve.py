@@ -13,7 +13,7 @@ from .boundary import FAILED, OK, Door
 from .options import refuse_existing, size, write_file
 from .pump import Pump
 from .stdin import decode, read_text, take_input
-from .terminal import say, say_json
+from .terminal import note, say, say_json
 
 if TYPE_CHECKING:
     from agent.events import Event
@@ -112,7 +112,7 @@ def _task(chosen: _Options, inputs: Path) -> Task:
     text, names, stdin_is_free = _text(chosen)
     if not text.strip():
         raise click.UsageError("there is no task", click.get_current_context())
-    files = [_input_file(name) for name in names if name != "-"]
+    files = [_file(name) for name in names if name != "-"]
     if stdin_is_free and (piped := take_input(inputs, asked="-" in names)):
         files.append(piped)
     return Task(text.strip(), chosen.folder.resolve(), tuple(files), _checks(chosen))
@@ -129,15 +129,16 @@ def _text(chosen: _Options) -> tuple[str, tuple[str, ...], bool]:
         names = (chosen.task, *names)
     if source == "-":
         return read_text(_TEXT, "the task"), names, False
-    return _read(_input_file(source, "--prompt-file")), names, True
-
-
-def _input_file(name: str, option: str = "FILE") -> Path:
-    path = Path(name)
+    path = Path(source)
     if not path.is_file():
-        problem = "is a folder (see --folder)" if path.is_dir() else "does not exist"
-        raise click.BadParameter(f"{name} {problem}", param_hint=option)
-    return path.resolve()
+        raise click.BadParameter(f"there is no file {source}", param_hint="--prompt-file")
+    return _read(path), names, True
+
+
+def _file(name: str) -> Path:
+    """As the shell means it; what is not there is left to the agent, which looks in the folder and names what is."""
+    path = Path(name)
+    return path.resolve() if path.exists() else path
 
 
 def _read(path: Path) -> str:
@@ -177,11 +178,12 @@ def _solve(door: Door, chosen: _Options, task: Task) -> int:
     pump = Pump(lambda: agent.stream(task), agent.cancel)
     with open_display(quiet=chosen.quiet, verbose=chosen.verbose) as display:
         result = _follow(pump, display, door)
-    door.abandoned = pump.abandoned
+    door.abandoned = pump.signal is not None  # a model that is being loaded would be waited for
     _deliver(chosen, task, result, door)
-    if not pump.abandoned:
-        agent.close()
-    return pump.exit_code if pump.signal else OK if result.ok else FAILED
+    if pump.signal is not None:
+        return pump.exit_code
+    agent.close()
+    return OK if result.ok else FAILED
 
 
 def _follow(pump: Pump[Event], display: Display, door: Door) -> RunResult:
@@ -210,8 +212,10 @@ def _deliver(chosen: _Options, task: Task, result: RunResult, door: Door) -> Non
         write_file(chosen.trace, door.trace.read_bytes())
     if chosen.save and result.program and result.ok:
         write_file(chosen.save, (result.program.code.rstrip("\n") + "\n").encode())
-    if not chosen.as_json:
-        say(result.answer if result.ok else "")
+    if result.ok and not chosen.as_json:
+        say(result.answer)
+    if not result.ok and not chosen.quiet:
+        _explain(chosen, result)
     how = Settlement(result.ok, chosen.apply, ask=not chosen.as_json, quiet=chosen.quiet, run_id=result.run_id)
     applied = False
     try:
@@ -219,6 +223,22 @@ def _deliver(chosen: _Options, task: Task, result: RunResult, door: Door) -> Non
     finally:  # a folder that changed meanwhile is an error, and the result still stands
         if chosen.as_json:
             say_json(_json(result, applied))
+
+
+def _explain(chosen: _Options, result: RunResult) -> None:
+    """Where to look at what did not work. Its output is no answer, so stdout stays empty."""
+    if result.answer:
+        note(f"the best program printed:\n{_head(result.answer)}")
+    if chosen.save:
+        note(f"{chosen.save} was not written")
+    if result.run_id:
+        note(f"`sandsmith show {result.run_id}` shows what there is")
+
+
+def _head(text: str, most: int = 10) -> str:
+    lines = text.splitlines()
+    more = [f"... {len(lines) - most} more lines"] if len(lines) > most else []
+    return "\n".join(f"  {line}" for line in [*lines[:most], *more])
 
 
 def _json(result: RunResult, applied: bool) -> dict[str, Any]:

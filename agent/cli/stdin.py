@@ -10,8 +10,6 @@ import stat
 import sys
 from pathlib import Path
 
-from agent.errors import ConfigError
-
 from .terminal import note
 
 __all__ = ["read_text", "take_input"]
@@ -27,7 +25,7 @@ def read_text(largest: int, what: str) -> str:
     """All of stdin as UTF-8 text of at most `largest` bytes. Raises `ConfigError` with `what` in its message."""
     data = sys.stdin.buffer.read(largest + 1)
     if len(data) > largest:
-        raise ConfigError(f"{what} on stdin is larger than {largest} bytes")
+        raise _refused(f"{what} on stdin is larger than {largest} bytes")
     return decode(data, f"{what} on stdin")
 
 
@@ -36,9 +34,9 @@ def decode(data: bytes, what: str) -> str:
     try:
         text = data.decode("utf-8-sig")
     except UnicodeDecodeError as error:
-        raise ConfigError(f"{what} is not UTF-8 text (byte {error.start})", hint="save it as UTF-8") from None
+        raise _refused(f"{what} is not UTF-8 text (byte {error.start})", hint="save it as UTF-8") from None
     if "\0" in text:
-        raise ConfigError(f"{what} holds a NUL character", hint="is this a text file?")
+        raise _refused(f"{what} holds a NUL character", hint="is this a text file?")
     return text
 
 
@@ -54,6 +52,12 @@ def take_input(folder: Path, *, asked: bool = False) -> Path | None:
     if not _copy(raw):
         return None
     return raw.rename(folder / f"stdin.{_kind(raw)}")
+
+
+def _refused(message: str, hint: str = "") -> Exception:
+    from agent.errors import ConfigError  # only now, because it brings the sandbox with it
+
+    return ConfigError(message, hint=hint)
 
 
 def _is_piped() -> bool:
@@ -80,7 +84,7 @@ def _copy(target: Path) -> int:
             size += len(chunk)
             if size > _LARGEST:
                 hint = "save it in the folder and name it as FILE"
-                raise ConfigError(f"stdin holds more than {_LARGEST // 1024**2} MiB", hint=hint)
+                raise _refused(f"stdin holds more than {_LARGEST // 1024**2} MiB", hint=hint)
             file.write(chunk)
     return size
 

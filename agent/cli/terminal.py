@@ -9,8 +9,6 @@ import sys
 from contextlib import suppress
 from typing import Any, TextIO
 
-from sandbox import text as untrusted
-
 __all__ = ["ask", "clean", "is_interactive", "is_live", "note", "say", "say_json", "use_utf8"]
 
 
@@ -23,6 +21,8 @@ def use_utf8() -> None:
 
 def clean(text: str) -> str:
     """`text`, whole, without what a terminal would act upon."""
+    from sandbox import text as untrusted
+
     return untrusted.clean(text, sys.maxsize)
 
 

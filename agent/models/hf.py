@@ -119,7 +119,7 @@ class TransformersModel:
     def _load(self, checkpoint: str) -> tuple[Any, Any]:
         try:
             tokenizer = self._transformers.AutoTokenizer.from_pretrained(checkpoint)
-            model = self._transformers.AutoModelForCausalLM.from_pretrained(checkpoint, dtype="auto")
+            model = self._transformers.AutoModelForCausalLM.from_pretrained(checkpoint)
         except (OSError, ValueError, RuntimeError) as e:
             said = " ".join(str(e).split())[:300]
             raise ModelUnavailable(

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import contextlib
 import errno
-import fcntl
 import hashlib
 import json
 import os
@@ -36,6 +35,8 @@ class WrongSum(ModelUnavailable):
 @contextmanager
 def locked(folder: Path) -> Generator[None]:
     """Hold the folder, which is created when missing, against other processes. Waits for them; freed when we die."""
+    import fcntl  # not on Windows
+
     with contextlib.ExitStack() as stack:
         try:
             folder.mkdir(parents=True, exist_ok=True)

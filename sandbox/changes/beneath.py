@@ -14,7 +14,8 @@ import platform
 import stat
 from collections.abc import Callable, Generator
 from contextlib import contextmanager, suppress
-from functools import cache
+from functools import cache, reduce
+from operator import or_
 from pathlib import Path, PurePosixPath
 
 from ..errors import ConfigError, SandboxUnavailable
@@ -27,8 +28,15 @@ _OPENAT2 = 437  # the same on every architecture, as all system calls since Linu
 _RENAMEAT2 = {"x86_64": 316, "aarch64": 276}
 _RENAME_NOREPLACE = 1
 _RESOLVE = 0x01 | 0x02 | 0x04 | 0x08  # NO_XDEV, NO_MAGICLINKS, NO_SYMLINKS, BENEATH
-_ALWAYS = os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOCTTY
-_PATH_FLAGS = os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC
+
+
+def _flags(*names: str) -> int:
+    """open(2) flags; where the platform has none of the name this module cannot be used, only imported."""
+    return reduce(or_, (getattr(os, name, 0) for name in names))
+
+
+_ALWAYS = _flags("O_NOFOLLOW", "O_CLOEXEC", "O_NONBLOCK", "O_NOCTTY")
+_PATH_FLAGS = _flags("O_PATH", "O_NOFOLLOW", "O_CLOEXEC")
 
 
 class _OpenHow(ctypes.Structure):

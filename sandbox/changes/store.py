@@ -5,7 +5,6 @@ The manifest and the journal are checked when they are read, as if somebody else
 
 from __future__ import annotations
 
-import fcntl
 import json
 import os
 import re
@@ -100,6 +99,8 @@ def load_journal(store: Path, items: tuple[Change, ...]) -> Journal | None:
 @contextmanager
 def locked(store: Path) -> Generator[None]:
     """Held while the store's changes are applied or undone. Raises `ConfigError` when another process does so."""
+    import fcntl  # not on Windows
+
     fd = os.open(store, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
         try:
