@@ -16,6 +16,11 @@ from sandbox.text import printable
 __all__ = ["Facts", "FileFact", "count_tokens", "look", "render"]
 
 _DATA = {"csv", "json", "jsonl", "sqlite", "excel", "zip", "gzip", "tar"}
+_ABOUT_FILES = re.compile(
+    r"\b(?:files?|folders?|director(?:y|ies)|photos?|images?|pictures?|documents?|scripts?|logs?|tables?|data|notes?"
+    r"|modules?|code|project|here|texts?|names?)\b|文件|目录|照片|图片|文档|数据|表|日志|代码|这里|当前",
+    re.IGNORECASE,
+)
 _NAMES_IN_A_LINE = 16
 _WALL_SECONDS = 20.0
 
@@ -73,7 +78,7 @@ def look(session: Session, names: Sequence[str] = ()) -> Facts:
 def render(facts: Facts, budget_tokens: int, text: str = "", named: Iterable[str] = ()) -> str:
     """The facts for a prompt, in about `budget_tokens`: the files that `text` mentions or that were `named` in full,
     others in a line or as one of several names. Empty when there is nothing to say."""
-    if not facts.files:
+    if not facts.files or _irrelevant(facts, text, set(named)):
         return ""
     important = _importance(facts, text, set(named))
     full = [f for f in facts.files if important[f.path]]
@@ -102,6 +107,13 @@ def _facts(data: Mapping[str, Any]) -> Facts:
 def _text(value: object) -> str:
     """One printable line, whatever a file's name or content held."""
     return printable(str(value).replace("\t", "    "))
+
+
+def _irrelevant(facts: Facts, text: str, named: set[str]) -> bool:
+    """Whether the task is about no file at all: a small model uses every file that it is told of."""
+    if facts.more or named or _ABOUT_FILES.search(text):
+        return False
+    return not any(f.kind in _DATA or _mentions(text, f) or f.folder.split("/")[0] in text for f in facts.files)
 
 
 def _importance(facts: Facts, text: str, named: set[str]) -> dict[str, bool]:

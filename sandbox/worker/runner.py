@@ -13,6 +13,8 @@ import errno
 import gc
 import io
 import linecache
+import multiprocessing
+import multiprocessing.context
 import os
 import random
 import shutil
@@ -101,6 +103,9 @@ def prepare(config: dict[str, Any]) -> None:
     sys.argv = ["program.py"]
     os.umask(0o022)
     _settings.update(value_chars=config["value_chars"], displays=config["displays"])
+    # Since 3.14 the default is a server on a socket, which no program may open; forking is what the jail allows.
+    default: Any = vars(multiprocessing.context)["_default_context"]
+    default._default_context = multiprocessing.get_context("fork")
     os.rename, os.replace = _across_layers(os.rename), _across_layers(os.replace)
 
 
@@ -168,9 +173,15 @@ def _answer(channel: socket.socket, names: dict[str, Any]) -> socket.socket:
 def _checkpoint(channel: socket.socket, fd: int) -> socket.socket:
     """Fork: this process goes on, with its threads and handles; the child is the frozen copy, on the channel `fd`."""
     here = _folder()
-    if os.fork():
+    if middle := os.fork():
         os.close(fd)
+        os.waitpid(middle, 0)
         return channel
+    try:  # pid 1 adopts and reaps the copy: it must not be a child that the program waits for, or a zombie
+        if os.fork():
+            os._exit(0)
+    except OSError:
+        os._exit(72)
     channel.close()
     os.chdir("/")  # a working directory would keep the overlay that is about to be replaced
     frozen = socket.socket(fileno=fd)
