@@ -113,7 +113,11 @@ def _irrelevant(facts: Facts, text: str, named: set[str]) -> bool:
     """Whether the task is about no file at all: a small model uses every file that it is told of."""
     if facts.more or named or _ABOUT_FILES.search(text):
         return False
-    return not any(f.kind in _DATA or _mentions(text, f) or f.folder.split("/")[0] in text for f in facts.files)
+    return not any(f.kind in _DATA or _mentions(text, f) or _in_named_folder(text, f) for f in facts.files)
+
+
+def _in_named_folder(text: str, fact: FileFact) -> bool:
+    return fact.folder != "." and fact.folder.split("/")[0] in text
 
 
 def _importance(facts: Facts, text: str, named: set[str]) -> dict[str, bool]:
@@ -124,9 +128,8 @@ def _importance(facts: Facts, text: str, named: set[str]) -> dict[str, bool]:
     nothing = not any(shown.values())
     for fact in facts.files:
         group = (fact.folder, PurePosixPath(fact.path).suffix)
-        in_folder = fact.folder != "." and fact.folder.split("/")[0] in text
         few = nothing and len(facts.files) <= 8 and fact.kind in _DATA
-        if (in_folder or few) and group not in groups and fact.kind != "image":
+        if (few or _in_named_folder(text, fact)) and group not in groups and fact.kind != "image":
             shown[fact.path] = True
         if shown[fact.path]:
             groups.add(group)

@@ -18,6 +18,8 @@ __all__ = ["FENCE", "Request", "Writer", "draft_messages", "repair_messages"]
 FENCE = "```python\n"
 _STOP = "\n```"
 _WARM = 0.8
+_REPAIR = 0.4
+"""At 0 a small model copies the program that failed, to the letter."""
 _TOP_P = 0.95
 _LEAST_REPLY = 256
 """Tokens that must be left for a reply."""
@@ -95,7 +97,8 @@ class Writer:
 
     def repair(self, messages: tuple[Message, ...], attempt: int) -> Request:
         """The request for a repair."""
-        return self._request("repair", messages, self._budget.temperature or 0.0, attempt)
+        given = self._budget.temperature
+        return self._request("repair", messages, _REPAIR if given is None else given, attempt)
 
     def ask(self, request: Request, on_request: OnRequest, on_token: OnToken, on_progress: OnProgress) -> Completion:
         """The model's reply, continued once when its length was cut.

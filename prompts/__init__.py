@@ -11,7 +11,7 @@ __all__ = ["render"]
 
 @cache
 def _template(name: str) -> Template:
-    return Template(resources.files(__package__).joinpath(f"{name}.txt").read_text("utf-8").rstrip("\n"))
+    return Template(resources.files(__name__).joinpath(f"{name}.txt").read_text("utf-8").rstrip("\n"))
 
 
 def render(name: str, **values: str) -> str:

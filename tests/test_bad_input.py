@@ -131,7 +131,11 @@ def test_binary_and_hostile_files(folder, replies):
         ("import os\nwhile True:\n    try: os.fork()\n    except OSError: pass", ["--wall", "2"], "time"),
         ("while True: print('x' * 10**6)", ["--wall", "60"], "output"),
         ("x = []\nwhile True: x.append(bytearray(10**6))", ["--memory", "128M", "--wall", "60"], "memory"),
-        ("f = open('big', 'wb')\nwhile True: f.write(bytes(10**6))", ["--disk", "8M", "--wall", "60"], "File too large"),
+        (
+            "f = open('big', 'wb')\nwhile True: f.write(bytes(10**6))",
+            ["--disk", "8M", "--wall", "60"],
+            "File too large",
+        ),
     ],
     ids=["endless", "fork bomb", "10 GB of output", "memory", "full disk"],
 )
@@ -139,12 +143,12 @@ def test_a_program_that_takes_too_much(folder, tmp_path, code, options, word):
     (tmp_path / "p.py").write_text(code)
     began = time.monotonic()
     done = sandsmith(folder, "exec", *options, "--apply", str(tmp_path / "p.py"))
-    assert done.returncode == 1 and word in done.stderr.lower() or word in done.stderr, done.stderr[-500:]
+    assert done.returncode == 1 and word in done.stderr, done.stderr[-500:]
     assert time.monotonic() - began < 30
     assert [p.name for p in folder.iterdir()] == ["kept.txt"]
 
 
 def test_a_program_that_deletes_the_folder(folder, tmp_path):
-    (tmp_path / "p.py").write_text("import os, shutil\nfor n in os.listdir('.'): os.remove(n)\nprint(os.listdir('.'))")
+    (tmp_path / "p.py").write_text("import os\nfor n in os.listdir('.'): os.remove(n)\nprint(os.listdir('.'))")
     done = sandsmith(folder, "exec", str(tmp_path / "p.py"))
     assert done.returncode == 0 and done.stdout.strip() == "[]" and "kept.txt" in done.stderr

@@ -178,6 +178,14 @@ def test_an_empty_folder_needs_no_words() -> None:
     assert render(Facts(), 500) == ""
 
 
+def test_files_that_a_task_is_not_about_are_left_out() -> None:
+    notes = Facts((fact("notes.txt", "rate as discussed", kind="text"),))
+    assert render(notes, 500, "How much are 100 euros at 3.2% after 10 years?") == ""
+    assert "notes.txt" in render(notes, 500, "How many lines has each file?")
+    assert "notes.txt" in render(notes, 500, "How much is it?", named=["notes.txt"])
+    assert "a.csv" in render(Facts((fact("a.csv"),)), 500, "Which region sold most?")
+
+
 def test_chinese_counts_a_token_a_character() -> None:
     assert count_tokens("一共多少") == 4
     assert count_tokens("abcdefgh") == 2

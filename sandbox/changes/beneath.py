@@ -14,8 +14,7 @@ import platform
 import stat
 from collections.abc import Callable, Generator
 from contextlib import contextmanager, suppress
-from functools import cache, reduce
-from operator import or_
+from functools import cache
 from pathlib import Path, PurePosixPath
 
 from ..errors import ConfigError, SandboxUnavailable
@@ -32,7 +31,10 @@ _RESOLVE = 0x01 | 0x02 | 0x04 | 0x08  # NO_XDEV, NO_MAGICLINKS, NO_SYMLINKS, BEN
 
 def _flags(*names: str) -> int:
     """open(2) flags; where the platform has none of the name this module cannot be used, only imported."""
-    return reduce(or_, (getattr(os, name, 0) for name in names))
+    flags = 0
+    for name in names:
+        flags |= getattr(os, name, 0)
+    return flags
 
 
 _ALWAYS = _flags("O_NOFOLLOW", "O_CLOEXEC", "O_NONBLOCK", "O_NOCTTY")

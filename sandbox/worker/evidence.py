@@ -140,6 +140,8 @@ def _subscripts(value: Any) -> tuple[str, list[Any]]:
             return "index", list(value.index[:2000])
         case _ if isinstance(value, dict):
             return "keys", list(islice(cast("dict[Any, Any]", value), 2000))
+        case _ if isinstance(value, list) and value and isinstance(value[0], dict):
+            return "keys in each item", list(islice(cast("dict[Any, Any]", value[0]), 2000))
         case _:
             return "", []
 

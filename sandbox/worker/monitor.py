@@ -47,7 +47,7 @@ def main(config: dict[str, Any], stdout: int, stderr: int, control: int, channel
         if wire.receive(host) is None:
             os._exit(0)
         step = "session mounts"
-        kernel.unshare(kernel.CLONE_NEWNS | kernel.CLONE_NEWIPC)
+        kernel.unshare(kernel.CLONE_NEWNS | kernel.CLONE_NEWIPC | kernel.CLONE_NEWCGROUP)
         layers = _Layers(config)
         step = "program process"
         kernel.prctl(kernel.PR_SET_DUMPABLE, 0)
