@@ -39,6 +39,8 @@ _FROM: dict[str, str] = {
     "Image": "PIL",
     "dedent": "textwrap",
 }
+_MATCHING = ("search", "match", "fullmatch")
+_OF_A_MATCH = ("group", "groups", "groupdict", "start", "end", "span")
 _ALIASES = {
     "np": "import numpy as np",
     "pd": "import pandas as pd",
@@ -65,15 +67,64 @@ def mend_statically(program: Program, function: str | None = None) -> Program:
 
 
 def mend_crash(program: Program, execution: Execution, function: str | None) -> Program | None:
-    """`program` without the demo that crashed or hung, when a function was asked for; None when there is no mend."""
-    if function is None or execution.ok:
+    """`program` mended where it crashed; None when there is no mend.
+
+    When a function was asked for, the demo goes; a loop over items of which one does not match a pattern skips it.
+    """
+    if execution.ok:
         return None
+    if function is not None:
+        return _without_demo(program, function)
+    return _skipping_mismatches(program, execution)
+
+
+def _without_demo(program: Program, function: str) -> Program | None:
     tree = _parse(program.code)
     kept = [node for node in tree.body if not _is_demo(node)]
     if len(kept) == len(tree.body) or function not in _top_names(tree):
         return None
     code = ast.unparse(ast.Module(kept, [])) + "\n"
     return _mended(program, code, "left out the demonstration, which failed")
+
+
+def _skipping_mismatches(program: Program, execution: Execution) -> Program | None:
+    """`re.search(...).group(1)` on an item that does not match: the loop goes on with the next one."""
+    error = execution.error
+    if error is None or error.line is None or "'NoneType' object" not in error.message:
+        return None
+    loops = [n for n in ast.walk(_parse(program.code)) if isinstance(n, (ast.For, ast.While))]
+    found = [s for loop in loops for s in _statements(loop.body) if s.lineno <= error.line <= (s.end_lineno or 0)]
+    if not found:
+        return None
+    statement = found[-1]  # the innermost
+    match = next((m for m in map(_match_used, ast.walk(statement)) if m is not None), None)
+    if match is None:
+        return None
+    lines = program.code.splitlines()
+    indent = " " * statement.col_offset
+    lines.insert(statement.lineno - 1, f"{indent}if {ast.unparse(match)} is None:\n{indent}    continue")
+    return _mended(program, "\n".join(lines) + "\n", "skipped items that the pattern does not match")
+
+
+def _statements(body: list[ast.stmt]) -> Iterator[ast.stmt]:
+    """Simple statements of a loop's body that `continue` would leave for the loop's next turn, outermost first."""
+    for statement in body:
+        if isinstance(statement, (ast.If, ast.With, ast.Try)):
+            blocks = (getattr(statement, name, []) for name in ("body", "orelse", "finalbody"))
+            yield from (inner for block in blocks for inner in _statements(block))
+        elif isinstance(statement, (ast.Assign, ast.AnnAssign, ast.AugAssign, ast.Expr)):
+            yield statement
+
+
+def _match_used(node: ast.AST) -> ast.expr | None:
+    """The match object whose groups `node` takes, if it does."""
+    if isinstance(node, ast.Attribute) and node.attr in _OF_A_MATCH:
+        return node.value
+    match node:
+        case ast.Subscript(value=ast.Call(func=ast.Attribute(attr=name)) as call) if name in _MATCHING:
+            return call
+        case _:
+            return None
 
 
 def same_program(code: str) -> str:

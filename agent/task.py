@@ -42,7 +42,7 @@ class Budget:
 
     drafts: int = 4
     repairs: int = 2
-    seconds: float = 600.0
+    seconds: float = 240.0
     max_tokens: int = 1536
     """Tokens of one reply."""
     temperature: float | None = None

@@ -18,7 +18,7 @@ __all__ = ["FENCE", "Request", "Writer", "draft_messages", "repair_messages"]
 FENCE = "```python\n"
 _STOP = "\n```"
 _WARM = 0.8
-_REPAIR = 0.4
+_REPAIR = 0.7
 """At 0 a small model copies the program that failed, to the letter."""
 _TOP_P = 0.95
 _LEAST_REPLY = 256

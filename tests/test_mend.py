@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import ast
+from typing import Any
 
 import pytest
 
@@ -99,3 +100,40 @@ def test_programs_are_the_same_but_for_comments_spacing_and_docstrings() -> None
         'def f( a ):\n  """other"""\n  return a'
     )
     assert same_program("x = 1") != same_program("x = 2")
+
+
+def _crash(code: str, message: str, line: int) -> Execution:
+    return Execution("error", error=Problem("AttributeError", message, line=line, source=code.splitlines()[line - 1]))
+
+
+NO_GROUP = "'NoneType' object has no attribute 'group'"
+
+
+@pytest.mark.parametrize(
+    ("code", "line"),
+    [
+        ("import re\nout = []\nfor n in ['a1', 'b', 'c2']:\n    out.append(re.search(r'\\d', n).group())\n", 4),
+        ("import re\nout = []\nfor n in ['a1', 'b', 'c2']:\n    if n:\n        m = re.search(r'\\d', n)\n"
+         "        out.append(m.group())\n", 6),
+        ("import re\nout = []\nfor n in ['a1', 'b', 'c2']:\n    x = re.search(r'\\d', n)[0]\n    out.append(x)\n", 4),
+    ],
+)  # fmt: skip
+def test_a_loop_skips_what_its_pattern_does_not_match(code, line):
+    mended = mend_crash(Program(code), _crash(code, NO_GROUP, line), None)
+    assert mended is not None and "pattern" in mended.mends[-1]
+    names: dict[str, Any] = {}
+    exec(mended.code, names)
+    assert names["out"] == ["1", "2"]
+
+
+@pytest.mark.parametrize(
+    "code",
+    [
+        "import re\nx = re.search('a', 'b').group()\n",
+        "for x in [None]:\n    x.append(1)\n",
+        "def f():\n    pass\nf().x\n",
+    ],
+)
+def test_no_mend_outside_of_a_loop_or_without_a_match(code):
+    line = len(code.splitlines())
+    assert mend_crash(Program(code), _crash(code, NO_GROUP, line), None) is None
