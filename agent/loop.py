@@ -43,6 +43,8 @@ from .write import Request, Writer, draft_messages, repair_messages
 __all__ = ["Job", "Setup"]
 
 _T = TypeVar("_T")
+_MENDS = 4
+"""Crashes of one program that are mended; each may uncover the next."""
 _LEAST_WALL = 1.0
 """Seconds that an execution gets at least, however little of the budget is left."""
 
@@ -219,11 +221,13 @@ class Job:
         if program is not trial.program:
             self.emit(Mended(self._at(), trial.attempt, program))
         tried = self._execute(box, plan, replace(trial, program=program))
-        mended = mend_crash(program, tried.execution, plan.function) if tried.execution else None
-        if mended is None:
-            return tried
-        self.emit(Mended(self._at(), trial.attempt, mended))
-        return self._execute(box, plan, replace(trial, program=mended))
+        for _ in range(_MENDS):
+            mended = mend_crash(program, tried.execution, plan.function) if tried.execution else None
+            if mended is None:
+                break
+            self.emit(Mended(self._at(), trial.attempt, mended))
+            program, tried = mended, self._execute(box, plan, replace(trial, program=mended))
+        return tried
 
     def _execute(self, box: Sandbox, plan: Plan, trial: Trial) -> Trial:
         """Run and judge in a fresh session, which stays open while its trial is the best."""

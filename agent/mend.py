@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import ast
 import builtins
+import re
 import sys
 import warnings
 from collections.abc import Iterator
 from dataclasses import replace
+from typing import TypeGuard
 
 from sandbox import Execution
 
@@ -39,6 +41,8 @@ _FROM: dict[str, str] = {
     "Image": "PIL",
     "dedent": "textwrap",
 }
+_NOT_A_NUMBER = re.compile(r"(?:could not convert string to float|invalid literal for int\(\) with base 10): '(.*)'")
+_THOUSANDS = re.compile(r"[-+]?\d{1,3}(?:,\d{3})+(?:\.\d+)?")
 _MATCHING = ("search", "match", "fullmatch")
 _OF_A_MATCH = ("group", "groups", "groupdict", "start", "end", "span")
 _ALIASES = {
@@ -75,7 +79,7 @@ def mend_crash(program: Program, execution: Execution, function: str | None) -> 
         return None
     if function is not None:
         return _without_demo(program, function)
-    return _skipping_mismatches(program, execution)
+    return _skipping_mismatches(program, execution) or _cleaning_numbers(program, execution)
 
 
 def _without_demo(program: Program, function: str) -> Program | None:
@@ -92,18 +96,72 @@ def _skipping_mismatches(program: Program, execution: Execution) -> Program | No
     error = execution.error
     if error is None or error.line is None or "'NoneType' object" not in error.message:
         return None
-    loops = [n for n in ast.walk(_parse(program.code)) if isinstance(n, (ast.For, ast.While))]
-    found = [s for loop in loops for s in _statements(loop.body) if s.lineno <= error.line <= (s.end_lineno or 0)]
-    if not found:
+    statement = _in_loop(program.code, error.line)
+    match = next((m for m in map(_match_used, ast.walk(statement)) if m is not None), None) if statement else None
+    if statement is None or match is None:
         return None
-    statement = found[-1]  # the innermost
-    match = next((m for m in map(_match_used, ast.walk(statement)) if m is not None), None)
-    if match is None:
+    code = _skipping(program.code, statement, f"{ast.unparse(match)} is None")
+    return _mended(program, code, "skipped items that the pattern does not match")
+
+
+def _cleaning_numbers(program: Program, execution: Execution) -> Program | None:
+    """`float("3,686.67")`: the commas go; `float("")` in a loop: the item has no value and is skipped."""
+    error = execution.error
+    if error is None or error.line is None or error.type != "ValueError":
         return None
-    lines = program.code.splitlines()
+    value = _NOT_A_NUMBER.search(error.message)
+    statement = _at_line(_parse(program.code), error.line)
+    calls = [n for n in ast.walk(statement) if _is_conversion(n)] if statement and value else []
+    if statement is None or value is None or not calls:
+        return None
+    if _THOUSANDS.fullmatch(value[1].strip()):
+        for call in calls:
+            call.args = [ast.parse(f"str({ast.unparse(call.args[0])}).replace(',', '')", mode="eval").body]
+        return _mended(program, _replaced(program.code, statement), "took the commas out of numbers")
+    looped = _in_loop(program.code, error.line)
+    if value[1].strip() or looped is None or looped.lineno != statement.lineno:
+        return None
+    blank = " or ".join(f"not str({ast.unparse(call.args[0])}).strip()" for call in calls)
+    return _mended(program, _skipping(program.code, looped, blank), "skipped items without a value")
+
+
+def _is_conversion(node: ast.AST) -> TypeGuard[ast.Call]:
+    """`float(x)` or `int(x)`."""
+    match node:
+        case ast.Call(func=ast.Name(id="float" | "int"), args=[_], keywords=[]):
+            return True
+        case _:
+            return False
+
+
+def _at_line(tree: ast.Module, line: int) -> ast.stmt | None:
+    """The innermost simple statement at `line`."""
+    simple = (ast.Assign, ast.AnnAssign, ast.AugAssign, ast.Expr, ast.Return)
+    found = [n for n in ast.walk(tree) if isinstance(n, simple) and n.lineno <= line <= (n.end_lineno or 0)]
+    return found[-1] if found else None
+
+
+def _in_loop(code: str, line: int) -> ast.stmt | None:
+    """The innermost simple statement at `line`, if it stands in a loop that `continue` there would go on with."""
+    loops = [n for n in ast.walk(_parse(code)) if isinstance(n, (ast.For, ast.While))]
+    found = [s for loop in loops for s in _statements(loop.body) if s.lineno <= line <= (s.end_lineno or 0)]
+    return found[-1] if found else None
+
+
+def _skipping(code: str, statement: ast.stmt, condition: str) -> str:
+    """`code` with `continue` under `condition` before `statement`."""
+    lines = code.splitlines()
     indent = " " * statement.col_offset
-    lines.insert(statement.lineno - 1, f"{indent}if {ast.unparse(match)} is None:\n{indent}    continue")
-    return _mended(program, "\n".join(lines) + "\n", "skipped items that the pattern does not match")
+    lines.insert(statement.lineno - 1, f"{indent}if {condition}:\n{indent}    continue")
+    return "\n".join(lines) + "\n"
+
+
+def _replaced(code: str, statement: ast.stmt) -> str:
+    """`code` with the lines of `statement` written anew."""
+    lines = code.splitlines()
+    text = ast.unparse(statement).replace("\n", "\n" + " " * statement.col_offset)
+    lines[statement.lineno - 1 : statement.end_lineno] = [" " * statement.col_offset + text]
+    return "\n".join(lines) + "\n"
 
 
 def _statements(body: list[ast.stmt]) -> Iterator[ast.stmt]:

@@ -137,3 +137,32 @@ def test_a_loop_skips_what_its_pattern_does_not_match(code, line):
 def test_no_mend_outside_of_a_loop_or_without_a_match(code):
     line = len(code.splitlines())
     assert mend_crash(Program(code), _crash(code, NO_GROUP, line), None) is None
+
+
+def _not_a_number(code: str, value: str, line: int) -> Execution:
+    problem = Problem("ValueError", f"could not convert string to float: {value!r}", line=line)
+    return Execution("error", error=problem)
+
+
+def test_commas_go_out_of_numbers():
+    code = "total = 0\nfor x in ['3,686.67', '1', 2]:\n    total += float(x)  # a sum\n"
+    mended = mend_crash(Program(code), _not_a_number(code, "3,686.67", 3), None)
+    assert mended is not None
+    names: dict[str, Any] = {}
+    exec(mended.code, names)
+    assert names["total"] == 3689.67
+
+
+def test_items_without_a_value_are_skipped_in_a_loop_only():
+    code = "out = []\nfor row in [{'a': '1'}, {'a': ''}, {'a': '2'}]:\n    out.append(float(row['a']))\n"
+    mended = mend_crash(Program(code), _not_a_number(code, "", 3), None)
+    assert mended is not None
+    names: dict[str, Any] = {}
+    exec(mended.code, names)
+    assert names["out"] == [1.0, 2.0]
+    assert mend_crash(Program("x = float('')\n"), _not_a_number("x = float('')\n", "", 1), None) is None
+
+
+def test_a_word_is_no_number_that_could_be_mended():
+    code = "for x in ['n/a']:\n    y = float(x)\n"
+    assert mend_crash(Program(code), _not_a_number(code, "n/a", 2), None) is None
