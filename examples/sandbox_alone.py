@@ -20,7 +20,7 @@ def main() -> None:
         run = session.execute("while True: pass")
         print(run.status, f"after {run.seconds:.0f} s; the session lives:", session.execute("len(rows)").value)
 
-        run = session.execute("import socket; socket.create_connection(('1.1.1.1', 443))")
+        run = session.execute("import socket; socket.create_connection(('127.0.0.1', 443))")
         print(run.status, run.error.type if run.error else "")
 
         session.execute("open('report.txt', 'w').write(f'{len(rows)} rows\\n')")

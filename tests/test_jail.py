@@ -438,3 +438,12 @@ def test_a_session_can_apply_more_than_once(folder):
             session.execute(f"open('a.txt', 'w').write({text!r})")
             session.changes().apply()
             assert (folder / "a.txt").read_text() == text
+
+
+def test_what_a_killed_jail_left_is_swept_by_the_next(tmp_path, monkeypatch):
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    (tmp_path / "sandsmith-jail-4194399-dead").mkdir()
+    (tmp_path / f"sandsmith-jail-{os.getpid()}-alive").mkdir()
+    with open_session("jail"):
+        pass
+    assert [p.name for p in tmp_path.iterdir()] == [f"sandsmith-jail-{os.getpid()}-alive"]

@@ -86,7 +86,20 @@ def _parents() -> tuple[int, Path, Path] | None:
             _put(found[1] / "cgroup.subtree_control", "+memory +pids")
     except OSError:
         return None
-    return found if all(os.access(folder, os.W_OK) for folder in found[1:]) else None
+    if not all(os.access(folder, os.W_OK) for folder in found[1:]):
+        return None
+    for folder in set(found[1:]):
+        _sweep(folder)
+    return found
+
+
+def _sweep(parent: Path) -> None:
+    """Remove the groups of processes that were killed before they could; a group in use cannot be removed."""
+    for group in parent.iterdir():
+        owner = group.name.partition("-")[0]
+        if group.is_dir() and owner.isdigit() and not Path(f"/proc/{owner}").exists():
+            with suppress(OSError):
+                group.rmdir()
 
 
 def _delegated() -> Path:

@@ -51,7 +51,8 @@ class Jail:
         _require_linux()
         self._policy = policy or Policy()
         self._folder = view.checked_folder(workspace)
-        self._own = Path(tempfile.mkdtemp(prefix="sandsmith-"))
+        _sweep()
+        self._own = Path(tempfile.mkdtemp(prefix=f"sandsmith-jail-{os.getpid()}-"))
         self._sessions: list[JailSession] = []
         self._lock = threading.Lock()
         self._closed = False
@@ -215,6 +216,15 @@ class Jail:
 
     def __exit__(self, *exc: object) -> None:
         self.close()
+
+
+def _sweep() -> None:
+    """Remove what jails of this user left that were killed before they could."""
+    for folder in Path(tempfile.gettempdir()).glob("sandsmith-jail-*"):
+        pid = folder.name.split("-")[2]
+        with suppress(OSError):
+            if folder.stat().st_uid == os.getuid() and not Path(f"/proc/{pid}").exists():
+                shutil.rmtree(folder, ignore_errors=True)
 
 
 def _end(process: subprocess.Popen[bytes]) -> None:

@@ -29,6 +29,8 @@ __all__ = ["JailSession"]
 _PATIENCE = 15.0
 """Seconds to wait for pid 1, which only does bounded work."""
 _CHUNK = 65536
+_MOST_PIDS = 1 << 22
+"""The largest pid there can be (proc_sys_kernel_pid_max(5))."""
 _CHANNEL_BYTES = 64 << 20
 """Bytes of frames that are read from a program's process in one execution."""
 _FIELDS = ("type", "message", "source", "traceback")
@@ -138,6 +140,8 @@ class JailSession:
         self._cgroup = cgroups.create(self._policy.memory_bytes, self._policy.processes + 2)
         if self._cgroup is not None:
             self._cgroup.add(pid)
+        elif cgroups.version():  # the session would have no limit: pid 1 watches only where groups cannot be made
+            raise SandboxUnavailable("the jail broke: its control group could not be made")
         wire.send(self._monitor, {"op": "go"})
         _next(self._monitor, reader, "ready")
         self._reader = reader
@@ -545,7 +549,7 @@ def _display(message: dict[str, Any], number: int) -> list[Display]:
 def _greet(channel: socket.socket) -> _Worker:
     message, pid = _next(channel, wire.FrameReader(), "hello")
     inner = message.get("pid")
-    if not isinstance(inner, int) or inner < 2:
+    if not isinstance(inner, int) or not 2 <= inner <= _MOST_PIDS:
         raise SandboxUnavailable("the jail broke: no greeting from the program's process")
     return _Worker(channel, inner, pid, str(message.get("folder"))[:4096])
 

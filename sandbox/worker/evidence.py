@@ -110,6 +110,8 @@ def _choices(error: BaseException, frame: FrameType | None, source: str, names: 
         return _imports(error)
     if isinstance(error, TypeError):
         return _signatures(source, scope)
+    if isinstance(error, ValueError):
+        return _conversions(str(error))
     return []
 
 
@@ -179,6 +181,8 @@ def _walk(top: str) -> Iterable[tuple[str, list[str], list[str]]]:
 
 def _attributes(error: AttributeError) -> list[str]:
     owner = error.obj
+    if owner is None:
+        return [f"what stands before .{error.name} is None here: check for None first, and skip such items"]
     label = f"{getattr(owner, '__name__', type(owner).__name__)} has"
     return _close(label, error.name, [a for a in dir(owner) if not a.startswith("_")])
 
@@ -193,6 +197,22 @@ def _imports(error: ImportError) -> list[str]:
     module = sys.modules.get(error.name or "")
     wanted = str(error).split("'")[1] if "'" in str(error) else ""
     return _close(f"{error.name} has", wanted, [a for a in dir(module) if not a.startswith("_")]) if module else []
+
+
+def _conversions(message: str) -> list[str]:
+    """What to do about a value that is no number or date as it stands."""
+    value = message.partition(": ")[2].strip("'\"")
+    if message.startswith("time data"):
+        return ["dates come in more than one form: try each form"]
+    if "could not convert string to float" not in message and "invalid literal for int" not in message:
+        return []
+    if not value.strip():
+        return ["some values are blank: skip them"]
+    if "," in value:
+        return ["numbers are written with commas: remove them before converting"]
+    if any(c.isdigit() for c in value):
+        return ["numbers come with other characters: remove those before converting"]
+    return ["some values are no numbers: skip them"]
 
 
 def _signatures(source: str, scope: dict[str, Any]) -> list[str]:

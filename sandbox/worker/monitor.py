@@ -138,7 +138,9 @@ def _limits(config: dict[str, Any]) -> None:
     """Resource limits of the program's processes (setrlimit(2))."""
     cpu = max(1, round(config["cpu_seconds"]))
     memory = config["address_bytes"]
-    processes = config["processes"] + _OWN_PROCESSES
+    # All sessions of a sandbox count together here, so a control group's own limit is the better one.
+    inherited = resource.getrlimit(resource.RLIMIT_NPROC)[1]
+    processes = inherited if config["cgroup"] else config["processes"] + _OWN_PROCESSES
     for kind, soft, hard in (
         (resource.RLIMIT_CPU, cpu, cpu + 2),
         (resource.RLIMIT_AS, memory, memory),
@@ -280,6 +282,7 @@ class _Monitor:
                 self._watched.add(message["keep"])
                 self._kill(message["keep"])
                 self._layers.restore()
+                _signal_others(signal.SIGCONT)  # the program may have stopped its own copy
             case "freeze":
                 _signal_others(signal.SIGSTOP)
             case "thaw":

@@ -37,12 +37,17 @@ def encode(message: dict[str, Any]) -> bytes:
 def decode(data: bytes) -> dict[str, Any]:
     """The object in a frame's body. Raises `ProtocolError` for anything else."""
     try:
-        message = json.loads(data, parse_constant=_refuse)
+        message = json.loads(data, parse_constant=_refuse, parse_float=_finite)
     except (ValueError, RecursionError) as error:
         raise ProtocolError(f"not a JSON frame: {str(error)[:200]}") from None
     if not isinstance(message, dict) or not _shallow(cast("dict[str, Any]", message)):
         raise ProtocolError("not a shallow JSON object")
     return cast("dict[str, Any]", message)
+
+
+def _finite(text: str) -> float:
+    value = float(text)
+    return value if abs(value) < float("inf") else _refuse(text)
 
 
 def _refuse(constant: str) -> NoReturn:
