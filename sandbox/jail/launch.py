@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import os
-import select
 import shutil
 import socket
-import struct
 import subprocess
 import sys
 import tempfile
@@ -20,21 +18,14 @@ from typing import Any
 from ..errors import ConfigError, SandboxUnavailable
 from ..execution import Receipt
 from ..policy import Policy
-from ..text import clean
 from ..worker import landlock, wire
 from . import cgroups, view
+from .channel import HINTS, next_message, unavailable
 from .session import JailSession
 
 __all__ = ["Jail"]
 
 _START_SECONDS = 60.0
-_HINTS = {
-    "user namespace": "user namespaces are closed to plain users here (see user.max_user_namespaces, "
-    "kernel.unprivileged_userns_clone, kernel.apparmor_restrict_unprivileged_userns); run as root or allow them",
-    "root file system": "a kernel of 5.19 or newer with overlayfs, mount_setattr(2) and /proc is needed; "
-    "inside a container, give it CAP_SYS_ADMIN and an unmasked /proc",
-    "session mounts": "overlayfs in user namespaces needs Linux 5.11 or newer",
-}
 
 
 class Jail:
@@ -110,7 +101,7 @@ class Jail:
         wire.send(channel, {"op": "config", **self._config()})
         deadline = time.monotonic() + _START_SECONDS
         while True:
-            message, pid = _receive_with_pid(channel, deadline)
+            message, pid = next_message(channel, wire.FrameReader(), deadline)
             match message.get("op"):
                 case "maps":
                     self._write_maps(pid)
@@ -166,7 +157,7 @@ class Jail:
             (folder / "gid_map").write_text(f"1000 {gid} 1")
         except OSError as error:
             raise SandboxUnavailable(
-                f"the jail cannot be built here: id maps: {error.strerror}", hint=_HINTS["user namespace"]
+                f"the jail cannot be built here: id maps: {error.strerror}", hint=HINTS["user namespace"]
             ) from None
 
     def open(self) -> JailSession:
@@ -251,15 +242,6 @@ def _require_linux() -> None:
         )
 
 
-def unavailable(message: dict[str, Any]) -> SandboxUnavailable:
-    """The error for a step of construction that the kernel refused."""
-    step, why = (clean(str(message.get(name)), 500) for name in ("step", "message"))  # a program may have sent it
-    return SandboxUnavailable(
-        f"the jail cannot be built here: {step}: {why}",
-        hint=_HINTS.get(step, "`sandsmith doctor` shows what this host can enforce"),
-    )
-
-
 def _gather(inputs: Sequence[Path], folder: Path, ids: tuple[int, int] | None) -> Path | None:
     """Copies of single files that lie outside the workspace, to show them in the view by name."""
     if not inputs:
@@ -277,20 +259,3 @@ def _gather(inputs: Sequence[Path], folder: Path, ids: tuple[int, int] | None) -
         if ids is not None:
             os.chown(target, *ids)
     return folder
-
-
-def _receive_with_pid(channel: socket.socket, deadline: float) -> tuple[dict[str, Any], int]:
-    """One message, and the host's pid of the process that sent it, as the kernel attests it (unix(7))."""
-    reader, pid = wire.FrameReader(), 0
-    while True:
-        ready, _, _ = select.select([channel], [], [], max(0.0, deadline - time.monotonic()))
-        if not ready:
-            raise SandboxUnavailable("the jail did not start in time")
-        data, ancillary, _, _ = channel.recvmsg(65536, socket.CMSG_SPACE(12))
-        for level, kind, payload in ancillary:
-            if (level, kind) == (socket.SOL_SOCKET, socket.SCM_CREDENTIALS):
-                pid = struct.unpack("3i", payload)[0]
-        for message in reader.feed(data):
-            return message, pid
-        if not data:
-            return {}, 0

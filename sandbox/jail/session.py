@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 import os
-import select
 import signal
 import socket
-import struct
 import threading
 import time
-from base64 import b64decode
 from collections.abc import Generator, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
@@ -18,22 +15,17 @@ from typing import Any, Literal
 
 from ..changes import Changes, collect
 from ..errors import ConfigError, SandboxUnavailable
-from ..execution import Display, Execution, Problem, Receipt
+from ..execution import Display, Execution, Receipt
 from ..policy import Policy
 from ..text import clean, decode
 from ..worker import wire
-from . import cgroups
+from . import cgroups, claims, measure
+from .channel import CHUNK, PATIENCE, Worker, expect, greet, readable, receive, wait
 
 __all__ = ["JailSession"]
 
-_PATIENCE = 15.0
-"""Seconds to wait for pid 1, which only does bounded work."""
-_CHUNK = 65536
-_MOST_PIDS = 1 << 22
-"""The largest pid there can be (proc_sys_kernel_pid_max(5))."""
 _CHANNEL_BYTES = 64 << 20
 """Bytes of frames that are read from a program's process in one execution."""
-_FIELDS = ("type", "message", "source", "traceback")
 Cause = Literal["result", "died", "wall", "output", "cancelled", "memory", "broken"]
 
 
@@ -56,17 +48,6 @@ class _Run:
     @property
     def room(self) -> int:
         return self.budget - len(self.stdout) - len(self.stderr)
-
-
-@dataclass(frozen=True, slots=True)
-class _Worker:
-    """A process of the program: its channel, its pid inside (claimed), its pid on the host (attested)."""
-
-    channel: socket.socket
-    inner: int
-    outer: int
-    folder: str
-    """Its working directory (claimed), to go back to."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,7 +116,7 @@ class JailSession:
     def _begin(self, control: socket.socket) -> None:
         """Put pid 1 into its cgroup before it starts anything, then wait for the program's process."""
         reader = wire.FrameReader()
-        _, pid = _next(self._monitor, reader, "hello")
+        _, pid = expect(self._monitor, reader, "hello")
         self._init = os.pidfd_open(pid)
         self._cgroup = cgroups.create(self._policy.memory_bytes, self._policy.processes + 2)
         if self._cgroup is not None:
@@ -143,11 +124,11 @@ class JailSession:
         elif cgroups.version():  # the session would have no limit: pid 1 watches only where groups cannot be made
             raise SandboxUnavailable("the jail broke: its control group could not be made")
         wire.send(self._monitor, {"op": "go"})
-        _next(self._monitor, reader, "ready")
+        expect(self._monitor, reader, "ready")
         self._reader = reader
         self._refresh()
         try:
-            self._worker = _greet(control)
+            self._worker = greet(control)
         except SandboxUnavailable as error:
             raise SandboxUnavailable(f"{error}{self._last_words()}", hint=error.hint) from None
 
@@ -172,7 +153,7 @@ class JailSession:
         except OSError:
             raise self._broken("pid 1 is gone") from None
         fds: list[int] = []
-        deadline = time.monotonic() + _PATIENCE
+        deadline = time.monotonic() + PATIENCE
         while True:
             for message in self._hear(deadline, fds):
                 if message["op"] == "done":
@@ -182,9 +163,9 @@ class JailSession:
 
     def _hear(self, deadline: float, fds: list[int]) -> Iterator[dict[str, Any]]:
         """Messages of pid 1 that are not news of a death. Raises `SandboxUnavailable` when it is gone or late."""
-        if not _readable(self._monitor, deadline):
+        if not readable(self._monitor, deadline):
             raise self._broken("pid 1 does not answer")
-        data, pid_fds, _ = _receive(self._monitor)
+        data, pid_fds, _ = receive(self._monitor)
         fds += pid_fds
         if not data:
             raise self._broken("pid 1 is gone")
@@ -240,11 +221,11 @@ class JailSession:
         began = time.monotonic()
         run = _Run(self._count, began, began + wall_seconds, self._policy.output_bytes)
         worker = self._worker
-        cpu_before, before = _cpu(worker.outer), self._counters()
+        cpu_before, before = measure.cpu_seconds(worker.outer), self._counters()
         with suppress(BlockingIOError):
             os.read(self._wake, 4096)
         self._converse(run, code)
-        peak, cpu = _peak(worker.outer), _cpu(worker.outer) - cpu_before
+        peak, cpu = measure.peak_memory(worker.outer), measure.cpu_seconds(worker.outer) - cpu_before
         self._settle(run, frozen)
         self._drain(run)
         death = self._deaths.get(worker.inner)
@@ -277,7 +258,7 @@ class JailSession:
         # What has ended stays readable for ever, and a program may end each of them while it goes on: wait no more.
         open_ends: list[socket.socket | int] = [channel, self._monitor, self._stdout, self._stderr, self._wake]
         while run.cause is None:
-            ready = _wait(open_ends, run.deadline)
+            ready = wait(open_ends, run.deadline)
             if not ready or time.monotonic() >= run.deadline:
                 run.cause = "wall"
             if self._wake in ready:
@@ -294,7 +275,7 @@ class JailSession:
         """Read once from the program's process; whether there can be more. An end alone does not say it is dead."""
         data = b""
         with suppress(OSError):
-            data = self._worker.channel.recv(_CHUNK)  # no room for descriptors: the kernel drops those sent along
+            data = self._worker.channel.recv(CHUNK)  # no room for descriptors: the kernel drops those sent along
             for message in reader.feed(data):
                 self._hear_worker(run, message)
         run.received += len(data)
@@ -316,7 +297,7 @@ class JailSession:
         """A frame from the program's process: the result is asked for once more, so that a crash cannot hide."""
         match message.get("op"):
             case "display" if len(run.displays) < self._policy.displays:
-                run.displays += _display(message, len(run.displays) + 1)
+                run.displays += claims.display(message, len(run.displays) + 1)
             case "result" if message.get("id") == run.id and run.result is None:
                 run.result = message
                 wire.send(self._worker.channel, {"op": "sync", "id": run.id})
@@ -328,7 +309,7 @@ class JailSession:
     def _read_output(self, run: _Run, fd: int, kept: bytearray) -> bool:
         """Read once within the budget; whether there was anything."""
         try:
-            data = os.read(fd, _CHUNK)
+            data = os.read(fd, CHUNK)
         except BlockingIOError:
             return False
         if len(data) > run.room:
@@ -336,13 +317,13 @@ class JailSession:
         kept += data[: max(0, run.room)]
         return bool(data)
 
-    def _settle(self, run: _Run, frozen: _Worker | None) -> None:
+    def _settle(self, run: _Run, frozen: Worker | None) -> None:
         """When the execution has not come to its own end, end it; learn how its process died."""
         if run.cause == "result":
             return
         if run.cause != "died":
             self._request("kill", keep=frozen.inner if frozen else -1)
-        deadline = time.monotonic() + _PATIENCE
+        deadline = time.monotonic() + PATIENCE
         while self._worker.inner not in self._deaths:
             for _ in self._hear(deadline, []):
                 pass
@@ -409,14 +390,14 @@ class JailSession:
             "stdout": decode(bytes(run.stdout), self._policy.output_bytes),
             "stderr": decode(bytes(run.stderr), self._policy.output_bytes),
             "value": clean(value, limit) if isinstance(value, str) else None,
-            "error": _problem(result.get("error"), limit),
+            "error": claims.problem(result.get("error"), limit),
             "displays": tuple(run.displays),
             "truncated": run.cause == "output",
         }
 
     # -- going back ------------------------------------------------------------------------------------------------
 
-    def _checkpoint(self) -> _Worker:
+    def _checkpoint(self) -> Worker:
         """A frozen copy of the program's process, and a mark in its files."""
         self._request("mark")
         ours, theirs = socket.socketpair()
@@ -424,13 +405,13 @@ class JailSession:
         ours.setsockopt(socket.SOL_SOCKET, socket.SO_PASSCRED, 1)
         with theirs:
             try:
-                self._worker.channel.settimeout(_PATIENCE)
+                self._worker.channel.settimeout(PATIENCE)
                 wire.send(self._worker.channel, {"op": "checkpoint"}, [theirs.fileno()])
             except OSError:
                 raise self._broken("the program's process is gone") from None
-        return _greet(ours)
+        return greet(ours)
 
-    def _decide(self, ok: bool, frozen: _Worker) -> None:
+    def _decide(self, ok: bool, frozen: Worker) -> None:
         """Drop the frozen copy, or go back to it."""
         if ok and self._worker.inner not in self._deaths:
             self._hang_up(frozen)
@@ -440,12 +421,12 @@ class JailSession:
         self._worker = frozen
         self._out_of_memory = False
         self._refresh()
-        frozen.channel.settimeout(_PATIENCE)
+        frozen.channel.settimeout(PATIENCE)
         with suppress(OSError):  # the program may have killed it
             wire.send(frozen.channel, {"op": "wake", "folder": frozen.folder})
-        _next(frozen.channel, wire.FrameReader(), "wake")
+        expect(frozen.channel, wire.FrameReader(), "wake")
 
-    def _hang_up(self, worker: _Worker) -> None:
+    def _hang_up(self, worker: Worker) -> None:
         """A process of the program that waits for requests exits when its channel ends."""
         worker.channel.close()
         self._channels.discard(worker.channel)
@@ -493,10 +474,10 @@ class JailSession:
         self._closed = True
         self._monitor.close()  # pid 1 exits when its channel ends, and the kernel ends the rest
         if self._init >= 0:
-            if not _readable(self._init, time.monotonic() + 2):
+            if not readable(self._init, time.monotonic() + 2):
                 with suppress(OSError):
                     signal.pidfd_send_signal(self._init, signal.SIGKILL)
-                _readable(self._init, time.monotonic() + 2)
+                readable(self._init, time.monotonic() + 2)
             os.close(self._init)
         if self._cgroup is not None:
             self._cgroup.close()
@@ -519,99 +500,3 @@ _ENDED: dict[str, dict[str, Any]] = {
     "cancelled": {"status": "killed", "signal": int(signal.SIGKILL)},
     "broken": {"status": "killed", "signal": int(signal.SIGKILL)},
 }
-
-
-def _problem(claim: Any, limit: int) -> Problem | None:
-    if not isinstance(claim, dict):
-        return None
-    fields: dict[str, Any] = claim  # pyright: ignore[reportUnknownVariableType]
-    texts = {name: clean(str(fields.get(name, "")), limit) for name in _FIELDS}
-    notes = fields.get("notes")
-    line = fields.get("line")
-    return Problem(
-        **texts,
-        line=line if isinstance(line, int) and 0 < line < 1_000_000_000 else None,
-        notes=tuple(clean(str(n), 1000) for n in notes[:8]) if isinstance(notes, list) else (),  # pyright: ignore[reportUnknownVariableType, reportUnknownArgumentType]
-    )
-
-
-def _display(message: dict[str, Any], number: int) -> list[Display]:
-    """The figure in a frame, if it is one."""
-    try:
-        data = b64decode(str(message.get("data", "")), validate=True)
-    except ValueError:
-        return []
-    if message.get("mime") != "image/png" or not data.startswith(b"\x89PNG\r\n\x1a\n"):
-        return []
-    return [Display("image/png", data, f"figure-{number}.png")]
-
-
-def _greet(channel: socket.socket) -> _Worker:
-    message, pid = _next(channel, wire.FrameReader(), "hello")
-    inner = message.get("pid")
-    if not isinstance(inner, int) or not 2 <= inner <= _MOST_PIDS:
-        raise SandboxUnavailable("the jail broke: no greeting from the program's process")
-    return _Worker(channel, inner, pid, str(message.get("folder"))[:4096])
-
-
-def _next(channel: socket.socket, reader: wire.FrameReader, op: str) -> tuple[dict[str, Any], int]:
-    """The message `op`, which must come next, and the sender's pid on the host. Raises `SandboxUnavailable`."""
-    deadline = time.monotonic() + _PATIENCE
-    with suppress(OSError, wire.ProtocolError):  # the sender may be a hostile program
-        while _readable(channel, deadline):
-            data, fds, pid = _receive(channel)
-            for fd in fds:
-                os.close(fd)
-            for message in reader.feed(data):
-                if message.get("op") == op:
-                    return message, pid
-                from .launch import unavailable
-
-                raise unavailable(message)
-            if not data:
-                break
-    raise SandboxUnavailable(f"the jail broke: no {op} from inside", hint="`sandsmith doctor` tells more")
-
-
-def _receive(channel: socket.socket) -> tuple[bytes, list[int], int]:
-    """Bytes, descriptors and the sender's pid as the kernel attests it (unix(7))."""
-    data, ancillary, _, _ = channel.recvmsg(_CHUNK, socket.CMSG_SPACE(12) + socket.CMSG_SPACE(16))
-    fds: list[int] = []
-    pid = 0
-    for level, kind, payload in ancillary:
-        if (level, kind) == (socket.SOL_SOCKET, socket.SCM_CREDENTIALS):
-            pid = struct.unpack("3i", payload)[0]
-        elif (level, kind) == (socket.SOL_SOCKET, socket.SCM_RIGHTS):
-            fds += struct.unpack(f"{len(payload) // 4}i", payload)
-    return data, fds, pid
-
-
-def _readable(channel: socket.socket | int, deadline: float) -> bool:
-    return bool(_wait([channel], deadline))
-
-
-def _wait(channels: list[socket.socket | int], deadline: float) -> list[socket.socket | int]:
-    """Those of `channels` that can be read, waiting until `deadline` (monotonic seconds) at most."""
-    poll = select.poll()
-    by_fd = {c if isinstance(c, int) else c.fileno(): c for c in channels}
-    for fd in by_fd:
-        poll.register(fd, select.POLLIN)
-    timeout = max(0.0, deadline - time.monotonic()) * 1000
-    return [by_fd[fd] for fd, _ in poll.poll(timeout)]
-
-
-def _peak(pid: int) -> int:
-    """Bytes of the largest resident set that `pid` has had (proc_pid_status(5))."""
-    with suppress(OSError, ValueError):
-        for line in Path(f"/proc/{pid}/status").read_text().splitlines():
-            if line.startswith("VmHWM:"):
-                return int(line.split()[1]) * 1024
-    return 0
-
-
-def _cpu(pid: int) -> float:
-    """CPU seconds of `pid` and of the children it has waited for (proc_pid_stat(5))."""
-    with suppress(OSError, ValueError, IndexError):
-        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-        return sum(map(int, fields[11:15])) / os.sysconf("SC_CLK_TCK")
-    return 0.0
