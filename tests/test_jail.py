@@ -316,6 +316,24 @@ def test_input_files_from_elsewhere_are_shown_by_name(folder, tmp_path_factory):
 
 
 @pytest.mark.root
+def test_what_root_may_write_the_program_may_change_in_its_view(folder):
+    (folder / "a.txt").chmod(0o444)
+    (folder / "sub" / "b.csv").chmod(0o400)
+    (folder / "sub").chmod(0o555)
+    with open_session("jail", workspace=folder) as session:
+        assert len(session.changes()) == 0
+        run = session.execute(
+            "open('a.txt', 'a').write('more'); open('sub/b.csv', 'w').write(''); open('sub/c', 'w').close()"
+        )
+        assert run.ok, run
+        changes = session.changes()
+        changes.apply()
+    assert {c.path for c in changes} == {"a.txt", "sub/b.csv", "sub/c"}
+    assert (folder / "a.txt").stat().st_mode & 0o777 == 0o444
+    assert (folder / "sub").stat().st_mode & 0o777 == 0o555
+
+
+@pytest.mark.root
 def test_a_file_system_without_id_mapped_mounts_is_copied(folder, tmp_path_factory):
     layers = tmp_path_factory.mktemp("layers")
     mounted = layers / "mounted"

@@ -129,6 +129,7 @@ class Jail:
         return {
             **config,
             "owner": None if copied or self._folder is None else view.owner(self._folder, ids),
+            "protected": view.write_protected(self._shown, ids, policy.files),
             "uid": ids[0] if ids else None,
             "gid": ids[1] if ids else None,
             "cgroup": cgroups.version() > 0,

@@ -7,13 +7,15 @@ import random
 import shutil
 import stat
 import sys
+from contextlib import suppress
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
 from ..errors import ConfigError, SandboxUnavailable
 from ..policy import Policy
 
-__all__ = ["checked_folder", "copy", "environment", "layout", "owner", "worker_ids"]
+__all__ = ["checked_folder", "copy", "environment", "layout", "owner", "worker_ids", "write_protected"]
 
 _SYSTEM = ("/usr", "/bin", "/sbin", "/lib", "/lib32", "/lib64", "/libx32", "/etc/fonts", "/etc/alternatives")
 _PREFIX_PARTS = ("bin", "lib", "lib64", "pyvenv.cfg")
@@ -86,6 +88,24 @@ def owner(folder: Path, ids: tuple[int, int] | None) -> list[int] | None:
         return None
     info = folder.stat()
     return [info.st_uid, info.st_gid, *ids]
+
+
+def write_protected(folder: Path | None, ids: tuple[int, int] | None, limit: int) -> list[str]:
+    """Paths in `folder` that root may write and the program, which is not root, could not: its view opens them.
+
+    At most `limit` entries are looked at. Empty for a plain user, whose programs may do what the user may.
+    """
+    if folder is None or ids is None:
+        return []
+    found: list[str] = []
+    entries = (Path(top) / name for top, folders, files in os.walk(folder) for name in (*folders, *files))
+    for path in islice(entries, limit):
+        with suppress(OSError):
+            info = path.lstat()
+            wanted = 0o700 if stat.S_ISDIR(info.st_mode) else 0o600
+            if not stat.S_ISLNK(info.st_mode) and info.st_mode & wanted != wanted:
+                found.append(str(path.relative_to(folder)))
+    return found
 
 
 def copy(folder: Path, target: Path, ids: tuple[int, int], policy: Policy) -> Path:
