@@ -1,4 +1,4 @@
-"""Models: llama.cpp in the process, any LangChain chat model, transformers, and a scripted one for tests."""
+"""Models: llama.cpp in a process of its own, any LangChain chat model, transformers, and a scripted one for tests."""
 
 from __future__ import annotations
 
@@ -70,9 +70,9 @@ def _named(spec: str, on_progress: OnProgress | None) -> Model:
         return TransformersModel(rest)
     path = Path(spec).expanduser()
     if spec.endswith(".gguf") or path.is_file():
-        from .llama import LlamaModel
+        from .process import ModelProcess
 
-        return LlamaModel(path, on_progress=on_progress)
+        return ModelProcess(path, on_progress=on_progress)
     if rest and kind.replace("_", "").replace("-", "").isalnum():
         from .chat import ChatModel
 
@@ -81,11 +81,13 @@ def _named(spec: str, on_progress: OnProgress | None) -> Model:
 
 
 def _embedded(known: KnownModel, on_progress: OnProgress | None) -> Model:
-    from .llama import LlamaModel
+    from .llama import require_xllamacpp
+    from .process import ModelProcess
     from .weights import find_weights
 
+    require_xllamacpp()  # before gigabytes are joined for nothing
     file = find_weights(known, on_progress=on_progress)
-    return LlamaModel(file, name=known.name, parameters=known.parameters, on_progress=on_progress)
+    return ModelProcess(file, name=known.name, parameters=known.parameters, on_progress=on_progress)
 
 
 def _unknown(spec: str) -> ConfigError:

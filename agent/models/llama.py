@@ -1,4 +1,4 @@
-"""llama.cpp in this process, through xllamacpp.
+"""llama.cpp in this process, through xllamacpp: the engine at the far end of a `ModelProcess`.
 
 The native code runs in a thread of its own and reports through a queue, so that the caller can be interrupted at any
 time. It insists on an HTTP door; that is put on a unix socket in a private folder whose name is removed at once, so
@@ -14,6 +14,7 @@ from __future__ import annotations
 import contextlib
 import http.client
 import importlib
+import importlib.util
 import json
 import os
 import queue
@@ -33,7 +34,7 @@ from agent.errors import ConfigError, ModelRejected, ModelUnavailable
 from .base import Completion, FinishReason, Message, ModelProfile, OnProgress, OnToken, Usage
 from .calls import Calls
 
-__all__ = ["LlamaModel", "is_gguf"]
+__all__ = ["LlamaModel", "check_gguf", "is_gguf", "require_xllamacpp"]
 
 Chunk = Mapping[str, Any]
 
@@ -44,6 +45,7 @@ _LEAST_REPLY = 64
 """A prompt that leaves less room than this many tokens is refused."""
 _PROMPT_CACHE_MIB = 512
 """Memory for the states of earlier prompts, so that going back to one does not mean reading it again."""
+_INSTALL = "pip install 'sandsmith[local]'"
 
 
 class LlamaModel:
@@ -51,7 +53,7 @@ class LlamaModel:
 
     `context_tokens` bounds prompt and reply together; `threads` defaults to the physical cores this process may use.
     Raises `ConfigError` for a file that is not there and `ModelUnavailable` for one that cannot be loaded or when
-    xllamacpp is not installed. Loading takes seconds and cannot be interrupted.
+    xllamacpp is not installed. Loading takes seconds, in which no thread of this process can do anything.
     """
 
     def __init__(
@@ -327,13 +329,14 @@ def _siblings(cpu: int) -> str:
 
 def _start_server(path: Path, context_tokens: int, threads: int) -> tuple[Any, int]:
     """The native server and its door: a file descriptor of the socket that it listens on."""
-    _check_file(path)
+    check_gguf(path)
     xllamacpp = _import_xllamacpp()
     # The name of a unix socket has at most 107 bytes.
     short = None if len(tempfile.gettempdir()) < 70 else "/tmp"  # noqa: S108 (mkdtemp makes the folder private)
     folder = Path(tempfile.mkdtemp(prefix="sandsmith-", dir=short))
     try:
         server = xllamacpp.Server(_params(xllamacpp, path, context_tokens, threads, folder / "llama.sock"))
+        server.handle_metrics()  # Its loop answers, so it runs: freeing a server before that hangs for ever.
         return server, os.open(folder / "llama.sock", os.O_PATH | os.O_CLOEXEC)
     except RuntimeError as e:
         raise ModelUnavailable(
@@ -344,7 +347,8 @@ def _start_server(path: Path, context_tokens: int, threads: int) -> tuple[Any, i
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def _check_file(path: Path) -> None:
+def check_gguf(path: Path) -> None:
+    """Raises `ConfigError` for a file that cannot be read and `ModelUnavailable` for one of another kind."""
     try:
         known = is_gguf(path)
     except OSError as e:
@@ -353,13 +357,17 @@ def _check_file(path: Path) -> None:
         raise ModelUnavailable(f"{path} is not a GGUF file", hint="llama.cpp loads GGUF files only")
 
 
+def require_xllamacpp() -> None:
+    """Raises `ModelUnavailable` when the package is not installed. Does not import it."""
+    if importlib.util.find_spec("xllamacpp") is None:
+        raise ModelUnavailable("the runtime of embedded models is not installed", hint=_INSTALL)
+
+
 def _import_xllamacpp() -> Any:
     try:
         return importlib.import_module("xllamacpp")
     except ImportError as e:
-        raise ModelUnavailable(
-            f"the runtime of embedded models cannot be imported ({e})", hint="pip install 'sandsmith[local]'"
-        ) from e
+        raise ModelUnavailable(f"the runtime of embedded models cannot be imported ({e})", hint=_INSTALL) from e
 
 
 def _params(xllamacpp: Any, path: Path, context_tokens: int, threads: int, listen_on: Path) -> Any:
@@ -375,7 +383,8 @@ def _params(xllamacpp: Any, path: Path, context_tokens: int, threads: int, liste
     params.offline = True
     params.hostnames = [str(listen_on)]  # The ending `.sock` makes it a unix socket.
     params.n_threads_http = 2
-    params.ui = params.endpoint_slots = params.endpoint_props = params.endpoint_metrics = False
+    params.ui = params.endpoint_slots = params.endpoint_props = False
+    params.endpoint_metrics = True  # See _start_server.
     return params
 
 

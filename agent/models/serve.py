@@ -1,0 +1,165 @@
+"""The far end of a `ModelProcess`: holds llama.cpp and answers over one socket.
+
+Both ends speak JSON lines. To here come `{"call": 1, "do": "open" | "complete" | "count", ...}` and `{"cancel": 1}`;
+back go `{"call": 1, "token": text}`, `{"call": 1, "progress": [what, share]}`, and last `{"call": 1, "done": answer}`
+or `{"call": 1, "error": [type, message, hint]}`. Calls are numbered upwards and answered one after another.
+
+This process ends with the one that started it: on Linux the kernel kills it, also while native code holds the
+interpreter; elsewhere it ends itself as soon as it can read that the other end is gone.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import dataclasses
+import json
+import os
+import queue
+import resource
+import signal
+import socket
+import sys
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from threading import Lock, Thread
+from typing import Any
+
+from agent.errors import Fault, ModelUnavailable
+
+from .base import Message, Model
+
+__all__ = ["Link", "main"]
+
+_PR_SET_PDEATHSIG = 1  # linux/prctl.h
+
+
+class Link:
+    """JSON lines over a socket. Iterate it in one thread, send from any."""
+
+    def __init__(self, sock: socket.socket) -> None:
+        self._socket = sock
+        self._lines = sock.makefile("rb")
+        self._lock = Lock()
+
+    def send(self, **message: Any) -> None:
+        """Does nothing when the other end is gone; the reader finds that out.
+
+        Half a line cannot be taken back, so a send that is interrupted ends the link.
+        """
+        line = json.dumps(message).encode() + b"\n"
+        with self._lock, contextlib.suppress(OSError):
+            try:
+                self._socket.sendall(line)
+            except KeyboardInterrupt:
+                self.hang_up()
+                raise
+
+    def __iter__(self) -> Iterator[dict[str, Any]]:
+        """The messages until the other end is gone."""
+        with contextlib.suppress(OSError):
+            for line in self._lines:
+                if line.endswith(b"\n"):
+                    yield json.loads(line)
+
+    def hang_up(self) -> None:
+        """Both ends read the end of the stream."""
+        with contextlib.suppress(OSError):
+            self._socket.shutdown(socket.SHUT_RDWR)
+
+    def close(self) -> None:
+        """Free the socket: only for the one who reads."""
+        self._lines.close()
+        self._socket.close()
+
+
+class _Left(Exception):
+    """The caller does not wait for this answer any more."""
+
+
+class _Service:
+    """Answers calls with a model, which the first of them opens."""
+
+    def __init__(self, link: Link) -> None:
+        self._link = link
+        self._calls: queue.SimpleQueue[dict[str, Any]] = queue.SimpleQueue()
+        self._cancelled = 0
+        """The last call that was cancelled; those before it are over."""
+        self._model: Model | None = None
+
+    def listen(self) -> None:
+        """Take calls until the other end is gone, then end the process: native code is not waited for."""
+        for message in self._link:
+            if "cancel" in message:
+                self._cancelled = message["cancel"]
+            else:
+                self._calls.put(message)
+        os._exit(0)
+
+    def work(self) -> None:
+        """Answer one call after another. Never returns."""
+        while True:
+            self._answer(**self._calls.get())
+
+    def _answer(self, call: int, do: str, **given: Any) -> None:
+        doing = {"open": self._open, "complete": self._complete, "count": self._count}[do]
+        try:
+            self._link.send(call=call, done=doing(call, **given))
+        except _Left:
+            return
+        except Exception as e:
+            fault = e if isinstance(e, Fault) else ModelUnavailable(f"llama.cpp failed: {type(e).__name__}: {e}")
+            self._link.send(call=call, error=[type(fault).__name__, str(fault), fault.hint])
+
+    def _open(self, call: int, *, path: str, **options: Any) -> dict[str, Any]:
+        from .llama import LlamaModel
+
+        self._model = LlamaModel(Path(path), **options)
+        return dataclasses.asdict(self._model.profile)
+
+    def _complete(self, call: int, *, messages: Sequence[Sequence[Any]], **options: Any) -> dict[str, Any]:
+        def tell(**message: Any) -> None:
+            self._check(call)
+            self._link.send(call=call, **message)
+
+        self._check(call)
+        [reply] = self._opened().complete(
+            _messages(messages),
+            on_token=lambda piece: tell(token=piece),
+            on_progress=lambda what, share: tell(progress=[what, share]),
+            **options,
+        )
+        return dataclasses.asdict(reply)
+
+    def _count(self, call: int, *, messages: Sequence[Sequence[Any]]) -> int:
+        return self._opened().count_tokens(_messages(messages))
+
+    def _check(self, call: int) -> None:
+        if call <= self._cancelled:
+            raise _Left
+
+    def _opened(self) -> Model:
+        assert self._model is not None
+        return self._model
+
+
+def _messages(rows: Sequence[Sequence[Any]]) -> list[Message]:
+    return [Message(*row) for row in rows]
+
+
+def main(fd: int, parent: int) -> None:
+    """Serve over the socket `fd` for the process `parent`. Never returns."""
+    _end_with(parent)
+    # A model that aborts would leave a dump of gigabytes.
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    service = _Service(Link(socket.socket(fileno=fd)))
+    Thread(target=service.listen, name="listen", daemon=True).start()
+    service.work()
+
+
+def _end_with(parent: int) -> None:
+    """Have the kernel kill this process when the thread that started it ends, which may have happened already."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, ctypes.c_ulong(signal.SIGKILL), *[ctypes.c_ulong(0)] * 3)
+    if os.getppid() != parent:
+        os._exit(1)
