@@ -43,6 +43,8 @@ from .write import Request, Writer, draft_messages, repair_messages
 __all__ = ["Job", "Setup"]
 
 _T = TypeVar("_T")
+_GIVE_WAY = 0.5
+"""Seconds that the loading of a model has to end when the task is cancelled."""
 _MENDS = 4
 """Crashes of one program that are mended; each may uncover the next."""
 _LEAST_WALL = 1.0
@@ -145,7 +147,9 @@ class Job:
 
     def _wait_for(self, loading: Future[tuple[Model, float]]) -> Model:
         while not wait([loading], 0.2).done:
-            self._check_cancelled()
+            if self._cancelled.is_set():
+                wait([loading], _GIVE_WAY)  # the next report of its progress ends it
+                raise Cancelled
         model, seconds = loading.result()
         self.emit(ModelLoaded(self._at(), model.profile.name, seconds, model.profile))
         return model
@@ -311,6 +315,7 @@ class Job:
     # --- small ---
 
     def _progressed(self, what: str, share: float) -> None:
+        self._check_cancelled()
         self.emit(Progressed(self._at(), what, share))
 
     def _at(self) -> float:

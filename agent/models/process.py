@@ -4,7 +4,7 @@ Loading holds the interpreter for seconds and native code may abort. Here both h
 interrupted at any time, cancels at once, and takes the model's process with it however it ends, `kill -9` included.
 
 Covered: all of `Model`; a process that died is replaced at the next call. Not covered: several replies at once; after
-`kill -9` while the weights are loaded, an empty folder stays among the temporary files.
+`kill -9` while the weights are loaded, a folder with a socket stays among the temporary files.
 """
 
 from __future__ import annotations
@@ -361,7 +361,7 @@ def _environment() -> dict[str, str]:
     """What the child gets to know of the environment: no keys, no settings of ours.
 
     Its threads wait for each other at every step. Where they spin, as they do by default, and share the processor with
-    anything else, a reply takes 5 to 10 times as long (measured on two busy cores); a sleep costs next to nothing.
+    anything else, a reply takes 5 to 10 times as long (measured on two busy cores).
     """
     kept = {k: v for k, v in os.environ.items() if k in _ENVIRONMENT or k.startswith(_ENVIRONMENT_GROUPS)}
     return {"OMP_WAIT_POLICY": "passive", **kept}
