@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import os
+import signal
 from functools import cache
 
 import pytest
@@ -51,6 +52,11 @@ def missing_data() -> str:
 
 
 NEEDS = {"jail": missing_jail, "model": missing_model, "root": missing_root, "data": missing_data}
+
+
+def pytest_configure() -> None:
+    """A shell starts background jobs with SIGINT ignored, which every process started here would inherit."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:
