@@ -7,11 +7,13 @@ import random
 import shutil
 import stat
 import sys
+from collections.abc import Iterator
 from contextlib import suppress
 from itertools import islice
 from pathlib import Path
 from typing import Any
 
+from ..changes.nouns import withheld
 from ..errors import ConfigError, SandboxUnavailable
 from ..policy import Policy
 
@@ -98,14 +100,21 @@ def write_protected(folder: Path | None, ids: tuple[int, int] | None, limit: int
     if folder is None or ids is None:
         return []
     found: list[str] = []
-    entries = (Path(top) / name for top, folders, files in os.walk(folder) for name in (*folders, *files))
-    for path in islice(entries, limit):
+    for path in islice(_entries(folder), limit):
         with suppress(OSError):
             info = path.lstat()
             wanted = 0o700 if stat.S_ISDIR(info.st_mode) else 0o600
             if not stat.S_ISLNK(info.st_mode) and info.st_mode & wanted != wanted:
                 found.append(str(path.relative_to(folder)))
     return found
+
+
+def _entries(folder: Path) -> Iterator[Path]:
+    """Everything below `folder` of which changes could be taken over."""
+    for top, folders, files in os.walk(folder):
+        here = Path(top)
+        folders[:] = [name for name in folders if not withheld(str((here / name).relative_to(folder)))]
+        yield from (here / name for name in (*folders, *files))
 
 
 def copy(folder: Path, target: Path, ids: tuple[int, int], policy: Policy) -> Path:
