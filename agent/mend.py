@@ -73,7 +73,8 @@ def mend_statically(program: Program, function: str | None = None) -> Program:
 def mend_crash(program: Program, execution: Execution, function: str | None) -> Program | None:
     """`program` mended where it crashed; None when there is no mend.
 
-    When a function was asked for, the demo goes; a loop over items of which one does not match a pattern skips it.
+    When a function was asked for, the demo goes; a loop over items of which one does not match a pattern,
+    or has no value, skips it; numbers lose their commas.
     """
     if execution.ok:
         return None

@@ -40,7 +40,6 @@ class _Run:
     stdout: bytearray = field(default_factory=bytearray)
     stderr: bytearray = field(default_factory=bytearray)
     result: dict[str, Any] | None = None
-    synced: bool = False
     received: int = 0
     displays: list[Display] = field(default_factory=list[Display])
     cause: Cause | None = None
