@@ -12,12 +12,14 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from sandbox import Changes, Execution, Policy
+    from sandbox import Changes, Execution, PackageSet, Policy
 
     from .agent import Agent
     from .errors import ConfigError, Fault, ModelRejected, ModelUnavailable, RunFailed, SandboxUnavailable
     from .events import Event
     from .models.base import Completion, Message, Model, ModelProfile, Usage
+    from .packages import install_packages
+    from .saving import Saved, Step, save_run, save_script
     from .store import Run, list_runs, load_run
     from .task import Budget, Check, CheckResult, Outcome, Plan, Program, RunResult, Task, Verdict
 
@@ -38,6 +40,7 @@ __all__ = [
     "ModelRejected",
     "ModelUnavailable",
     "Outcome",
+    "PackageSet",
     "Plan",
     "Policy",
     "Program",
@@ -45,11 +48,16 @@ __all__ = [
     "RunFailed",
     "RunResult",
     "SandboxUnavailable",
+    "Saved",
+    "Step",
     "Task",
     "Usage",
     "Verdict",
+    "install_packages",
     "list_runs",
     "load_run",
+    "save_run",
+    "save_script",
 ]
 
 _HOMES = {
@@ -58,10 +66,12 @@ _HOMES = {
     **dict.fromkeys(("ConfigError", "Fault", "SandboxUnavailable"), "agent.errors"),
     **dict.fromkeys(("Event",), "agent.events"),
     **dict.fromkeys(("Completion", "Message", "Model", "ModelProfile", "Usage"), "agent.models.base"),
+    **dict.fromkeys(("Saved", "Step", "save_run", "save_script"), "agent.saving"),
     **dict.fromkeys(("Run", "list_runs", "load_run"), "agent.store"),
     **dict.fromkeys(("Budget", "Check", "CheckResult", "Outcome", "Plan", "Program"), "agent.task"),
     **dict.fromkeys(("RunResult", "Task", "Verdict"), "agent.task"),
-    **dict.fromkeys(("Changes", "Execution", "Policy"), "sandbox"),
+    **dict.fromkeys(("install_packages",), "agent.packages"),
+    **dict.fromkeys(("Changes", "Execution", "PackageSet", "Policy"), "sandbox"),
 }
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import queue
 import shutil
-import tempfile
 import threading
 import weakref
 from collections.abc import Generator, Sequence
@@ -14,12 +13,16 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING
 
-from sandbox import Policy
+from sandbox import Policy, Session, choose_kind
+from sandbox.packages import load_set
+from sandbox.scratch import Scratch
 
 from .errors import ConfigError, RunFailed
 from .events import Event, Finished
+from .live import Live, live_in
 from .loop import Job, Setup
 from .models import DEFAULT_MODEL, Model, OnProgress, open_model
+from .policy import find_strategy
 from .settings import load_settings
 from .store import RunFolder, create_run
 from .task import Budget, Check, RunResult, Task
@@ -52,26 +55,29 @@ class Agent:
 
     `model` is what `agent.models.open_model` takes: a name (None: the default model), or a model of the caller's own,
     which the agent does not close.
+    `sandbox` is one of `sandbox.KINDS` (None: as in `open_sandbox`).
     `runs` says where runs are kept: True for the user's data folder, a path, or False for a temporary folder that
     goes with the agent (and with it the changes of its results). With `apply`, the changes of a program that passed
-    are written to the folder at once.
+    are written to the folder at once. `strategy` is one of `agent.policy.STRATEGIES` (None: by the model's size).
     """
 
     def __init__(
         self,
         model: Model | BaseChatModel | str | None = None,
         *,
-        sandbox: str = "jail",
+        sandbox: str | None = None,
         policy: Policy | None = None,
         budget: Budget | None = None,
         apply: bool = False,
         runs: bool | Path = True,
+        strategy: str | None = None,
     ) -> None:
         self._spec = model if isinstance(model, str) else None
         self._given = None if model is None or isinstance(model, str) else open_model(model)
         self._opened: Model | None = None
-        self._sandbox, self._policy, self._budget = sandbox, policy or Policy(), budget or Budget()
-        self._apply = apply
+        self._sandbox, self._budget = sandbox and choose_kind(sandbox), budget or Budget()
+        self._policy = policy or Policy(minimum_tier=load_settings().minimum_tier)
+        self._apply, self._strategy = apply, find_strategy(strategy) if strategy else None
         self._runs = self._runs_folder(runs)
         self._lock = threading.Lock()
         self._jobs: set[_Running] = set()
@@ -82,15 +88,24 @@ class Agent:
         files: Sequence[str | Path] = (),
         folder: str | Path | None = None,
         checks: Sequence[Check | str] = (),
+        *,
+        session: Session | None = None,
+        recap: str = "",
     ) -> Generator[Event]:
         """The events of solving `task`, the last one `Finished`. A check given as text is an expression.
 
-        Without a `folder` the program sees the folder of the `files`, or an empty one. Closing the iterator ends the
+        Without a `folder` the program sees the folder of the `files`, or an empty one. With a `session` the task goes
+        on in that: programs are tried in branches of it and the first that passes is adopted, as one step; otherwise
+        the session stays as it is. `recap` tells the model what was done in it before. Closing the iterator ends the
         task. Raises `ConfigError` at once for a task that cannot be taken; `ModelUnavailable`, `ModelRejected` and
         `SandboxUnavailable` come while it goes on.
         """
         whole = _task(task, files, folder, checks)
-        return self._events(whole, make_view(whole))
+        if session is None:
+            return self._events(whole, make_view(whole))
+        if whole.folder is not None:
+            raise ConfigError("a task in a session has the folder of that session", hint="leave out the folder")
+        return self._events(whole, View(names=tuple(map(str, whole.files))), live_in(session, recap))
 
     def run(
         self,
@@ -133,9 +148,9 @@ class Agent:
             return None
         if runs:
             return Path(runs)
-        folder = tempfile.mkdtemp(prefix="sandsmith-runs-")
-        weakref.finalize(self, shutil.rmtree, folder, ignore_errors=True)
-        return Path(folder)
+        scratch = Scratch()
+        weakref.finalize(self, scratch.close)
+        return scratch.path
 
     def _load(self, on_progress: OnProgress) -> Model:
         """The model, opened once. Raises `ModelUnavailable`."""
@@ -150,8 +165,8 @@ class Agent:
         model = self._given or self._opened
         return model.profile.name if model else self._spec or load_settings().model or DEFAULT_MODEL
 
-    def _events(self, task: Task, view: View) -> Generator[Event]:
-        running = _Running(self._setup(), task, view, create_run(self._runs))
+    def _events(self, task: Task, view: View, live: Live | None = None) -> Generator[Event]:
+        running = _Running(self._setup(), task, view, create_run(self._runs), live)
         self._jobs.add(running)
         try:
             yield from running.events()
@@ -160,18 +175,22 @@ class Agent:
             self._jobs.discard(running)
 
     def _setup(self) -> Setup:
-        return Setup(self._load, self._model_name(), self._sandbox, self._policy, self._budget, self._apply)
+        limits = (self._policy, self._budget)
+        return Setup(self._load, self._model_name(), self._sandbox, *limits, self._apply, self._strategy)
 
 
 class _Running:
     """A job in a thread of its own, so that events come while the model writes and a cancelled task can be left."""
 
-    def __init__(self, setup: Setup, task: Task, view: View, folder: RunFolder) -> None:
+    def __init__(self, setup: Setup, task: Task, view: View, folder: RunFolder, live: Live | None) -> None:
         self._queue: queue.SimpleQueue[Event | _End] = queue.SimpleQueue()
         self._folder = folder
-        self.job = Job(setup, task, view, folder, self._emit)
+        self.job = Job(setup, task, view, folder, self._emit, live)
         _keep_inputs(view, folder)
-        folder.save_task(task, model=setup.model_name, sandbox=setup.sandbox, budget=setup.budget)
+        packages = load_set(setup.policy.packages) if setup.policy.packages else None
+        used = {"model": setup.model_name, "sandbox": setup.sandbox, "budget": setup.budget, "packages": packages}
+        strategy = setup.strategy and setup.strategy.name
+        folder.save_task(task, **used, strategy=strategy, live=live is not None)
         self._trace = Trace(folder.trace)
         self._thread = threading.Thread(target=self._work, name=f"sandsmith-{folder.id}", daemon=True)
 
@@ -230,6 +249,7 @@ def _task(
         Path(folder).absolute() if folder is not None else base.folder,
         (*base.files, *map(Path, files)),
         (*base.checks, *given),
+        base.program,
     )
     for check in whole.checks:
         _check_source(check)

@@ -10,10 +10,10 @@ from importlib import resources
 from pathlib import PurePosixPath
 from typing import Any
 
-from sandbox import Session
+from sandbox import OwnCode, Session
 from sandbox.text import printable
 
-__all__ = ["Facts", "FileFact", "count_tokens", "look", "render"]
+__all__ = ["Facts", "FileFact", "count_tokens", "facts_of", "look", "named_folders", "relevant", "render"]
 
 _DATA = {"csv", "json", "jsonl", "sqlite", "excel", "zip", "gzip", "tar"}
 _ABOUT_FILES = re.compile(
@@ -34,6 +34,8 @@ class FileFact:
     kind: str
     summary: str
     details: tuple[str, ...] = ()
+    load: Mapping[str, Any] = field(default_factory=dict[str, Any])
+    """How a program reads it: what `opening` writes code from."""
 
     @property
     def name(self) -> str:
@@ -62,15 +64,21 @@ class Facts:
     raw: Mapping[str, Any] = field(default_factory=dict[str, Any])
 
 
-def look(session: Session, names: Sequence[str] = ()) -> Facts:
-    """Run the probe in `session` over its working directory, `names` first. A probe that fails yields empty facts."""
+def look(session: Session, names: Sequence[str] = (), modules: Sequence[str] = ()) -> Facts:
+    """Run the probe in `session` over its working directory, `names` first. A probe that fails yields empty facts.
+
+    `modules`: what may be importable beside the packages that the probe knows of.
+    """
     source = resources.files(__package__ or "agent").joinpath("facts_probe.py").read_text("utf-8")
-    run = session.execute(f"{source}\nprint(json.dumps(survey({list(names)!r})))\n", wall_seconds=_WALL_SECONDS)
+    run = session.execute(
+        OwnCode(f"{source}\nprint(json.dumps(survey({list(names)!r}, {list(modules)!r})))\n"),
+        wall_seconds=_WALL_SECONDS,
+    )
     if not run.ok:
         why = run.error.message if run.error else run.status
         return Facts(problem=f"the folder could not be looked at: {why}")
     try:
-        return _facts(json.loads(run.stdout))
+        return facts_of(json.loads(run.stdout))
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         return Facts(problem=f"the folder could not be looked at: {error}")
 
@@ -80,11 +88,29 @@ def render(facts: Facts, budget_tokens: int, text: str = "", named: Iterable[str
     others in a line or as one of several names. Empty when there is nothing to say."""
     if not facts.files or _irrelevant(facts, text, set(named)):
         return ""
-    important = _importance(facts, text, set(named))
-    full = [f for f in facts.files if important[f.path]]
+    full = relevant(facts, text, named)
     blocks = ["Files in the working folder:", *_full(full, budget_tokens)]
-    blocks += _short([f for f in facts.files if not important[f.path]], facts.more, budget_tokens, blocks)
+    blocks += _short([f for f in facts.files if f not in full], facts.more, budget_tokens, blocks)
     return "\n".join(blocks)
+
+
+def relevant(facts: Facts, text: str, named: Iterable[str] = ()) -> list[FileFact]:
+    """The files that the task `text` is about, as far as its words tell; of a folder that it names one of each kind."""
+    if not facts.files or _irrelevant(facts, text, set(named)):
+        return []
+    important = _importance(facts, text, set(named))
+    return [f for f in facts.files if important[f.path]]
+
+
+def named_folders(facts: Facts, text: str) -> list[str]:
+    """The folders at the top that the task `text` is about as a whole: named in it, without any file in them."""
+    tops = dict.fromkeys(f.folder.split("/")[0] for f in facts.files if f.folder != ".")
+    inside = {top: [f for f in facts.files if f.folder.split("/")[0] == top] for top in tops}
+
+    def is_apart(fact: FileFact) -> bool:
+        return _mentions(text, fact) and not fact.name.startswith("__")
+
+    return [t for t in tops if t in text and len(inside[t]) > 1 and not any(map(is_apart, inside[t]))]
 
 
 def count_tokens(text: str) -> int:
@@ -93,10 +119,16 @@ def count_tokens(text: str) -> int:
     return wide + (len(text) - wide + 3) // 4
 
 
-def _facts(data: Mapping[str, Any]) -> Facts:
+def facts_of(data: Mapping[str, Any]) -> Facts:
+    """The facts in what the probe reported. Raises `ValueError` and others for what is none."""
     files = tuple(
         FileFact(
-            _text(f["path"]), int(f["size"]), _text(f["kind"]), _text(f["summary"]), tuple(map(_text, f["details"]))
+            _text(f["path"]),
+            int(f["size"]),
+            _text(f["kind"]),
+            _text(f["summary"]),
+            tuple(map(_text, f["details"])),
+            f.get("load") or {},
         )
         for f in data["files"]
     )

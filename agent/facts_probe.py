@@ -26,7 +26,7 @@ import sys
 import tarfile
 import time
 import zipfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 FILES = 40
@@ -61,17 +61,24 @@ PACKAGES = (
 DATE = re.compile(
     r"\d{4}[-/.]\d{1,2}[-/.]\d{1,2}|\d{1,2}[-/.]\d{1,2}[-/.]\d{2,4}|\d{1,2} \w{3,9} \d{4}|\w{3} \d{1,2}, \d{4}"
 )
+DATE_FORMS = (
+    *("%Y-%m-%d", "%Y/%m/%d", "%Y.%m.%d", "%Y年%m月%d日", "%d.%m.%Y", "%d %b %Y", "%d %B %Y", "%b %d, %Y", "%B %d, %Y"),
+    *("%Y%m%d", "%d-%m-%Y", "%d-%b-%Y", "%d/%m/%Y", "%m/%d/%Y"),
+)
+PLAIN = re.compile(r"[+-]?(\d{1,3}(,\d{3})+|\d+)(\.\d+)?")
+WEB_LOG = re.compile(r'(\S+) \S+ (\S+) \[([^\]]+)\] "([^"]*)" (\d{3}) (\S+)')
 TIME = re.compile(r"\d{1,2}:\d\d(:\d\d)?")
 BLANK = {"", "na", "n/a", "nan", "null", "none", "-", "--", "?"}
 
 
-def survey(names: list[str]) -> dict[str, Any]:
+def survey(names: list[str], modules: Sequence[str] = ()) -> dict[str, Any]:
     """What is known about the files `names` and those in the working directory, and which packages there are."""
     started = time.monotonic()
     paths, more = collect(names)
     files = [look(path, started) for path in paths]
     version = ".".join(map(str, sys.version_info[:3]))
-    return {"files": files, "more": more, "python": version, "packages": [p for p in PACKAGES if is_there(p)]}
+    packages = [p for p in dict.fromkeys((*modules, *PACKAGES)) if is_there(p)]
+    return {"files": files, "more": more, "python": version, "packages": packages}
 
 
 def is_there(package: str) -> bool:
@@ -174,27 +181,44 @@ def looks_chinese(text: str) -> bool:
 
 
 def describe_text(path: str, suffix: str, text: str, encoding: str, size: int) -> dict[str, Any]:
-    named = "" if encoding == "utf-8" else f", encoding {encoding}"
+    named = named_encoding(encoding)
+    total = count_lines(path, size, text)
     if suffix == ".json":
         with contextlib.suppress(ValueError):
-            return describe_json(path, text, size, named)
+            return describe_json(path, text, size, encoding)
     if suffix in (".jsonl", ".ndjson"):
         with contextlib.suppress(ValueError, IndexError):
-            return describe_jsonl(path, text, size, named)
+            return describe_jsonl(text, total, encoding)
     if suffix in (".csv", ".tsv", ".tab") or (suffix in ("", ".txt", ".dat") and is_table(text)):
         with contextlib.suppress(csv.Error, IndexError):
-            return describe_csv(path, text, named, count_lines(path, size, text))
+            return describe_csv(text, total, encoding)
     lines = text.splitlines()
-    total = count_lines(path, size, text)
     kind = {".py": "Python", ".ini": "INI", ".cfg": "INI", ".yaml": "YAML", ".yml": "YAML", ".log": "log"}.get(
         suffix, "text"
     )
     shown = 40 if suffix in (".py", ".ini", ".cfg", ".yaml", ".yml", ".toml") else 5
     widest = max((len(line) for line in lines[:1000]), default=0)
     details = [*lines[:shown], *(["..."] if total > shown else [])]
-    return fact(
-        kind, f"{kind}, {total} lines{named}" + (f", lines up to {widest} characters" if widest > LINE else ""), details
-    )
+    wide = f", lines up to {widest} characters" if widest > LINE else ""
+    return fact(kind, f"{kind}, {total} lines{named}{wide}", details, load=text_load(lines, encoding))
+
+
+def named_encoding(encoding: str) -> str:
+    return "" if encoding == "utf-8" else f", encoding {encoding}"
+
+
+def text_load(lines: list[str], encoding: str) -> dict[str, Any]:
+    """How a program reads a text: whether it is a web server's log, and what marks its lines of comment."""
+    filled = [line for line in lines[:1000] if line.strip()]
+    logged = sum(WEB_LOG.match(line) is not None for line in filled)
+    if filled and logged > 0.9 * len(filled):
+        names = ("ip", "user", "time", "request", "status", "size")
+        first = next(match for line in filled if (match := WEB_LOG.match(line)))
+        return {"as": "web log", "encoding": encoding, "sample": dict(zip(names, first.groups(), strict=True))}
+    comments = [line for line in filled if line.startswith("#")]
+    values = [line for line in filled if not line.startswith("#")]
+    listed = 0 < len(comments) < 3 and len(values) > 2 and all(is_number(line) for line in values)
+    return {"as": "values" if listed else "text", "encoding": encoding}
 
 
 def count_lines(path: str, size: int, text: str) -> int:
@@ -224,31 +248,97 @@ def delimiter_of(lines: list[str]) -> str:
     return max(",;\t|", key=score)
 
 
-def describe_csv(path: str, text: str, named: str, total: int) -> dict[str, Any]:
+def describe_csv(text: str, total: int, encoding: str) -> dict[str, Any]:
     lines = [line for line in text.splitlines() if line.strip()]
     delimiter = delimiter_of(lines[:50])
     rows = list(csv.reader(io.StringIO(text, newline=""), delimiter=delimiter))
     rows = [row for row in rows if row]
     has_header = is_header(rows)
     header, body = (rows[0], rows[1:]) if has_header else ([], rows)
-    names = [name.strip() for name in header] or [f"column {i + 1}" for i in range(len(rows[0]))]
+    names = [name.strip() or f"column {i + 1}" for i, name in enumerate(header or [""] * len(rows[0]))]
     columns = [describe_column(name, [row[i] for row in body if i < len(row)]) for i, name in enumerate(names)]
     notable = ["columns: " + "; ".join(c for c in columns if c)] if any(columns) else []
     count = total - has_header if len(text) >= HEAD - 4096 else len(body)
     separator = {",": "", "\t": ", separated by tabs"}.get(delimiter, f", separated by {delimiter!r}")
-    summary = f"CSV, {count} rows{named}{separator}" + ("" if has_header else ", no header line")
+    summary = f"CSV, {count} rows{named_encoding(encoding)}{separator}" + ("" if has_header else ", no header line")
     details = [*lines[: SAMPLE + has_header], *notable, *remarks(names, body)]
-    result = fact("csv", summary, None, columns=[str(n) for n in names])
+    result = fact("csv", summary, None, load=table_load(header, body, encoding, delimiter))
     result["details"] = [line[:LINE] if i <= SAMPLE else line[:900] for i, line in enumerate(details)]
     return result
 
 
+def table_load(header: list[str], body: list[list[str]], encoding: str, delimiter: str) -> dict[str, Any]:
+    """How a program reads a table: the form of each column, and what is to be cleaned."""
+    width = len(header) or len(body[0])
+    columns = [[row[i].strip() if i < len(row) else "" for row in body] for i in range(width)]
+    cells = [cell for row in body for cell in row]
+    return {
+        "as": "table",
+        "encoding": encoding,
+        "delimiter": delimiter,
+        "header": header,
+        "rows": len(body),
+        "forms": [form_of(column) for column in columns],
+        "blanks": [sorted({c for c in column if c.lower() in BLANK}) for column in columns],
+        "spaced": any(cell != cell.strip() for cell in [*header, *cells]),
+        "ragged": any(len(row) != width for row in body),
+        "unique": [len(set(column)) == len(column) for column in columns],
+        "sample": [column[0] if column else "" for column in columns],
+    }
+
+
+def form_of(cells: list[str]) -> str:
+    """How the values of a column are written: `int`, `float`, `thousands` (1,234.5), `comma` (1.234,5), `money`
+    ($1,234.50), a list of date formats for `strptime` joined by `|` when there are several, else `text`."""
+    filled = [cell for cell in cells if cell.lower() not in BLANK]
+    if not filled:
+        return "text"
+    if all(re.fullmatch(r"[+-]?(0|[1-9]\d*)", cell) for cell in filled):
+        return "int"
+    if all(re.fullmatch(r"[+-]?\d+(\.\d+)?([eE][+-]?\d+)?", cell) for cell in filled):
+        return "text" if any(re.match(r"0\d", cell) for cell in filled) else "float"
+    if all(PLAIN.fullmatch(cell) for cell in filled):
+        return "thousands"
+    if all(re.fullmatch(r"[+-]?(\d{1,3}(\.\d{3})+|\d+)(,\d{1,2})?", cell) for cell in filled):
+        return "comma"
+    dressing = {re.sub(r"[\d.,\s+-]", "", cell) for cell in filled}
+    alike = dressing <= {"", "$"} or dressing <= {"", "€"} or dressing <= {"", "£"} or dressing <= {"", "¥", "￥", "元"}
+    if alike and all(PLAIN.fullmatch(re.sub(r"[^\d.,+-]", "", cell)) for cell in filled):
+        return "money"
+    return date_forms(filled) or "text"
+
+
+def date_forms(cells: list[str]) -> str:
+    """The formats that read all of `cells`, joined by `|`: empty for one format alone (a sample shows it), for one
+    that is not known, and where day and month cannot be told apart."""
+    found: dict[str, None] = {}
+    for cell in dict.fromkeys(cells):
+        fits = [form for form in DATE_FORMS if reads(cell, form)]
+        if not fits:
+            return ""
+        found[fits[0]] = None
+    both = [form for form in found if form[:2] in ("%d", "%m") and form[2:] in ("/%m/%Y", "/%d/%Y")]
+    return "|".join(found) if len(found) > 1 and not both else ""
+
+
+def reads(cell: str, form: str) -> bool:
+    try:
+        datetime.datetime.strptime(cell, form)
+    except ValueError:
+        return False
+    return True
+
+
 def is_header(rows: list[list[str]]) -> bool:
+    """Whether the first row names the columns. The first of them may have no name, as a number of each row does that
+    was saved with a table, and the last none, where each line ends with the delimiter."""
     first = [cell.strip() for cell in rows[0]]
+    named = first[not first[0] : len(first) - (not first[-1])]
     return (
-        all(first)
-        and len(set(first)) == len(first)
-        and not any(is_number(cell) or DATE.fullmatch(cell) for cell in first)
+        bool(named)
+        and all(named)
+        and len(set(named)) == len(named)
+        and not any(is_number(cell) or DATE.fullmatch(cell) for cell in named)
     )
 
 
@@ -328,35 +418,51 @@ def remarks(names: list[str], body: list[list[str]]) -> list[str]:
 # --- structured ---
 
 
-def describe_json(path: str, text: str, size: int, named: str) -> dict[str, Any]:
+def describe_json(path: str, text: str, size: int, encoding: str) -> dict[str, Any]:
     if size > SCAN:
-        return fact("json", f"JSON, {size} bytes{named}", [text[:LINE]])
-    with open(path, encoding=named.rpartition(" ")[2] or "utf-8") as file:
+        return fact("json", f"JSON, {size} bytes{named_encoding(encoding)}", [text[:LINE]])
+    with open(path, encoding=encoding) as file:
         data = json.load(file)
     sample = json.dumps(data, ensure_ascii=False)
-    return fact(
-        "json", f"JSON{named}: {shape_of(data, 0)[:700]}", ["begins: " + sample[: 2 * LINE]] if len(sample) > 2 else []
-    )
+    details = ["begins: " + sample[: 2 * LINE]] if len(sample) > 2 else []
+    summary = f"JSON{named_encoding(encoding)}: {shape_of([data], 0)[:700]}"
+    return fact("json", summary, details, load={"as": "json", "encoding": encoding})
 
 
-def describe_jsonl(path: str, text: str, size: int, named: str) -> dict[str, Any]:
+def describe_jsonl(text: str, total: int, encoding: str) -> dict[str, Any]:
     first = text.splitlines()
-    row = json.loads(first[0])
-    return fact(
-        "jsonl", f"JSON lines, {count_lines(path, size, text)} lines{named}, each {shape_of(row, 0)[:500]}", first[:2]
-    )
+    rows = [json.loads(line) for line in first[:100] if line.strip()]
+    summary = f"JSON lines, {total} lines{named_encoding(encoding)}, each {shape_of(rows, 0)[:500]}"
+    return fact("jsonl", summary, first[:2], load={"as": "jsonl", "encoding": encoding})
 
 
-def shape_of(data: Any, depth: int) -> str:
-    """The type of some JSON data: keys of objects, length of arrays, to a bounded depth."""
-    if isinstance(data, dict):
-        items: list[tuple[str, Any]] = list(data.items())  # pyright: ignore
-        inner = ", ".join(f"{k}: {shape_of(v, depth + 1)}" for k, v in items[:12]) if depth < 6 else "..."
-        return "{" + inner + (f", ... {len(items)} keys" if len(items) > 12 else "") + "}"
-    if isinstance(data, list):
-        values: list[Any] = data  # pyright: ignore
-        return f"list of {len(values)}" + (f" x {shape_of(values[0], depth + 1)}" if values else "")
-    return "null" if data is None else type(data).__name__
+def shape_of(values: list[Any], depth: int) -> str:
+    """The type that some JSON values have in common: keys of objects (with `?` where some lack one), length of
+    arrays, to a bounded depth; several types with `or` between them."""
+    dicts: list[dict[str, Any]] = [v for v in values if isinstance(v, dict)]
+    lists: list[list[Any]] = [v for v in values if isinstance(v, list)]
+    others = {"null" if v is None else type(v).__name__: None for v in values if not isinstance(v, (dict, list))}
+    shapes = [*([shape_of_objects(dicts, depth)] if dicts else []), *([shape_of_lists(lists, depth)] if lists else [])]
+    return " or ".join([*shapes, *sorted(others, key=lambda name: name == "null")])
+
+
+def shape_of_objects(objects: list[dict[str, Any]], depth: int) -> str:
+    if depth >= 6:
+        return "{...}"
+    keys = list(dict.fromkeys(key for one in objects for key in one))
+
+    def told(key: str) -> str:
+        there = [one[key] for one in objects if key in one]
+        return f"{key}{'?' if len(there) < len(objects) else ''}: {shape_of(there, depth + 1)}"
+
+    return "{" + ", ".join(map(told, keys[:12])) + (f", ... {len(keys)} keys" if len(keys) > 12 else "") + "}"
+
+
+def shape_of_lists(lists: list[list[Any]], depth: int) -> str:
+    lengths = {len(one) for one in lists}
+    count = f"list of {lengths.pop()}" if len(lengths) == 1 else "list"
+    inner = [value for one in lists for value in one[:200]][:1000]
+    return count + (f" x {shape_of(inner, depth + 1)}" if inner else "")
 
 
 def describe_sqlite(path: str, head: bytes) -> dict[str, Any]:
@@ -364,7 +470,7 @@ def describe_sqlite(path: str, head: bytes) -> dict[str, Any]:
         base.set_progress_handler(Deadline(1.0), 10_000)
         tables = [row[0] for row in base.execute("select name from sqlite_master where type in ('table', 'view')")]
         details = [describe_table(base, table) for table in tables[:12]]
-    return fact("sqlite", f"SQLite database, {len(tables)} tables", details)
+    return fact("sqlite", f"SQLite database, {len(tables)} tables", details, load={"as": "sqlite"})
 
 
 class Deadline:
@@ -394,7 +500,20 @@ def describe_zip(path: str, head: bytes) -> dict[str, Any]:
             return fact("office", "Office document")
         members = [i for i in archive.infolist() if not i.is_dir()]
         details = [member_line(i.filename, i.file_size, lambda i=i: archive.open(i)) for i in members[:12]]
-    return fact("zip", f"ZIP archive, {len(members)} files", details)
+        loads = [{"name": i.filename, **member_load(archive, i)} for i in members[:12]]
+    load = {"as": "zip", "members": loads} if len(loads) == len(members) else None
+    return fact("zip", f"ZIP archive, {len(members)} files", details, load=load)
+
+
+def member_load(archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> dict[str, Any]:
+    """How a program reads one file of an archive: as a table, or not at all."""
+    with contextlib.suppress(Exception), archive.open(member) as file:
+        head = file.read(HEAD)
+        encoding = guess_encoding(head, member.file_size > len(head))
+        if encoding is not None and member.filename.lower().endswith((".csv", ".tsv")):
+            text = head.decode(encoding, "replace")
+            return describe_csv(text, text.count("\n"), encoding)["load"]
+    return {"as": "file"}
 
 
 def member_line(name: str, size: int, opened: Callable[[], Any]) -> str:
@@ -415,14 +534,20 @@ def describe_excel(path: str) -> dict[str, Any]:
 
     book: Any = openpyxl.load_workbook(path, read_only=True, data_only=True)
     details: list[str] = []
+    load = {"as": "excel", "sheets": [sheet.title for sheet in book.worksheets]}
     for sheet in book.worksheets[:8]:
+        first = next(sheet.iter_rows(max_row=1, values_only=True), ())
+        if not first or not all(isinstance(cell, str) and cell.strip() for cell in first):
+            load = None
         details.append(f"sheet {sheet.title!r}: {sheet.max_row} rows x {sheet.max_column} columns")
         details += [
             ", ".join(cell_text(c) for c in row)
             for row in sheet.iter_rows(max_row=SAMPLE + 1, max_col=20, values_only=True)
         ]
     book.close()
-    return fact("excel", f"Excel workbook, {len(book.sheetnames)} sheets", details)
+    if len(book.worksheets) > 8:
+        load = None
+    return fact("excel", f"Excel workbook, {len(book.sheetnames)} sheets", details, load=load)
 
 
 def cell_text(cell: Any) -> str:
@@ -441,7 +566,8 @@ def describe_gzip(path: str, head: bytes) -> dict[str, Any]:
         return fact("gzip", "gzip of binary data")
     lines = inner.decode(encoding, "replace").splitlines()
     count = f"{len(lines)} lines" if len(inner) < HEAD else f"more than {len(lines)} lines"
-    return fact("gzip", f"gzip of a text, {count}, encoding {encoding}", lines[:SAMPLE])
+    load = {**text_load(lines, encoding), "gzip": True}
+    return fact("gzip", f"gzip of a text, {count}, encoding {encoding}", lines[:SAMPLE], load=load)
 
 
 def describe_tar(path: str, head: bytes) -> dict[str, Any]:

@@ -6,9 +6,10 @@ import ast
 import json
 import re
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from importlib import resources
 
-from sandbox import Execution, SandboxUnavailable, Session
+from sandbox import Execution, OwnCode, SandboxUnavailable, Session
 
 from .task import Check, CheckResult, Verdict
 
@@ -20,6 +21,8 @@ _NO_ANSWER = re.compile(
     r"|\[\d+ rows x \d+ columns\]"
     r"|(?:[:=]|\bis)\s*nan\b"
 )
+_EXAMPLE_SECONDS = 10.0
+"""What an example of the task takes longer than goes on for ever; checks of the user have the whole time."""
 _NOT_RUN = "not checked: the program did not run to its end"
 
 
@@ -29,15 +32,19 @@ def judge(
     checks: Sequence[Check],
     *,
     changed: Callable[[], bool],
+    bound: Callable[[], bool] = lambda: False,
     wall_seconds: float | None = None,
 ) -> Verdict:
-    """The verdict about the program that `execution` came from. `changed`: whether it changed any file.
+    """The verdict about the program that `execution` came from. `changed`: whether it changed any file; `bound`:
+    whether it changed a name that is of use to somebody, which is as good as printing.
 
-    `wall_seconds` bounds each check. A program whose process is gone by then has failed the check.
+    `wall_seconds` bounds each check, and ten seconds one that is an example of the task. A program whose process is
+    gone by then has failed the check.
     """
     if not execution.ok:
         return Verdict(False, tuple(CheckResult(check, False, _NOT_RUN) for check in checks))
-    return Verdict(True, tuple(_result(session, execution, check, changed, wall_seconds) for check in checks))
+    effects = _Effects(changed, bound)
+    return Verdict(True, tuple(_result(session, execution, check, effects, wall_seconds) for check in checks))
 
 
 def answer_of(execution: Execution | None) -> str:
@@ -51,19 +58,27 @@ def answer_of(execution: Execution | None) -> str:
     return value if isinstance(value, str) else execution.value or ""
 
 
-def _result(
-    session: Session, execution: Execution, check: Check, changed: Callable[[], bool], wall: float | None
-) -> CheckResult:
+@dataclass(frozen=True, slots=True)
+class _Effects:
+    changed: Callable[[], bool]
+    bound: Callable[[], bool]
+
+
+def _result(session: Session, execution: Execution, check: Check, effects: _Effects, wall: float | None) -> CheckResult:
     if check.kind == "answer":
         wrong = _unanswered(execution)
         return CheckResult(check, not wrong, wrong)
     if check.kind == "effect":
-        return _effect(execution, check, changed)
+        return _effect(execution, check, effects)
+    if check.author == "task":
+        wall = min(wall or _EXAMPLE_SECONDS, _EXAMPLE_SECONDS)
     try:
-        wrong = _wrong(session.execute(_code(check), on_error="keep", wall_seconds=wall), check)
+        run = session.execute(OwnCode(_code(check)), on_error="keep", wall_seconds=wall)
     except SandboxUnavailable:  # its own doing (os._exit): a wall that broke shows when the next session opens
-        wrong = f"{_label(check)}: the program had ended its process, so nothing could be checked"
-    return CheckResult(check, not wrong, wrong)
+        gone = f"{_label(check)}: the program had ended its process, so nothing could be checked"
+        return CheckResult(check, False, gone)
+    wrong = _wrong(run, check)
+    return CheckResult(check, not wrong, wrong, run.requests)
 
 
 def _unanswered(execution: Execution) -> str:
@@ -76,12 +91,12 @@ def _unanswered(execution: Execution) -> str:
     return ""
 
 
-def _effect(execution: Execution, check: Check, changed: Callable[[], bool]) -> CheckResult:
+def _effect(execution: Execution, check: Check, effects: _Effects) -> CheckResult:
     """Printing is enough, unless the task cannot be done without a change."""
     may_print = "printed" in check.text
-    if may_print and (answer_of(execution) or execution.displays):
+    if may_print and (answer_of(execution) or execution.displays or effects.bound()):
         return CheckResult(check, True)
-    done = changed()
+    done = effects.changed()
     failure = "nothing was printed and no file was changed" if may_print else "no file was changed"
     return CheckResult(check, done, "" if done else failure)
 
@@ -90,7 +105,7 @@ def _code(check: Check) -> str:
     """A single expression, so that the check leaves no name behind among the program's, and needs none of them."""
     source = resources.files(__package__ or "agent").joinpath("judge_probe.py").read_text("utf-8")
     run = f"b.exec(b.compile({source!r}, '<judge>', 'exec'), n)"
-    call = f"n['check']({check.kind!r}, {check.text!r}, b.globals())"
+    call = f"n['check']({check.kind!r}, {check.text!r}, vars(b.__import__('__main__')))"
     return f"(lambda b, n: ({run}, {call})[1])(__import__('builtins'), {{'__name__': 'judge'}})"
 
 

@@ -1,18 +1,20 @@
-"""One task from its plan to its result: write, execute in a fresh session, judge, decide; the best program is kept."""
+"""One task from its plan to its result: write, execute in a fresh session or in a branch of a live one, judge, decide;
+the best program is kept."""
 
 from __future__ import annotations
 
+import contextlib
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Generator, Sequence
 from concurrent.futures import Future, wait
 from dataclasses import dataclass, field, replace
-from typing import TypeVar
 
 import sandbox
-from sandbox import Changes, Execution, Policy, Sandbox, Session
+from sandbox import Changes, Execution, Policy, Sandbox, Session, choose_kind
+from sandbox.packages import load_set
 
-from .errors import ConfigError
+from .errors import ConfigError, Fault
 from .events import (
     Drafted,
     Event,
@@ -31,22 +33,28 @@ from .extract import extract
 from .facts import Facts, look
 from .feedback import explain
 from .judge import answer_of, judge
+from .live import Live, describe_session
 from .mend import mend_crash, mend_statically, same_program
-from .models.base import Message, Model, OnProgress, Usage
+from .models.base import Message, Model, ModelProfile, OnProgress, Usage
 from .plan import make_plan
 from .policy import Move, Strategy, Trial, choose_strategy, next_move
+from .race import Needless, Race, in_background
+from .rewind import rewound, without_comments
 from .store import RunFolder
 from .task import Budget, Outcome, Plan, Program, RunResult, Task, Verdict
 from .view import View
-from .write import Request, Writer, draft_messages, repair_messages
+from .write import Request, Writer, draft_messages, opening_of, repair_messages
 
 __all__ = ["Job", "Setup"]
 
-_T = TypeVar("_T")
 _GIVE_WAY = 0.5
 """Seconds that the loading of a model has to end when the task is cancelled."""
 _MENDS = 4
 """Crashes of one program that are mended; each may uncover the next."""
+_OPENING_SECONDS = 10.0
+"""For the code that reads the files at the beginning of each draft."""
+_LONG = 2.0
+"""Seconds that a program runs before the next draft is written meanwhile: both want the processor."""
 _LEAST_WALL = 1.0
 """Seconds that an execution gets at least, however little of the budget is left."""
 
@@ -61,10 +69,12 @@ class Setup:
 
     load_model: Callable[[OnProgress], Model]
     model_name: str
-    sandbox: str
+    sandbox: str | None
     policy: Policy
     budget: Budget
     apply: bool
+    strategy: Strategy | None = None
+    """None: the one that fits the model."""
 
 
 @dataclass(slots=True)
@@ -76,6 +86,8 @@ class Job:
     view: View
     folder: RunFolder
     emit: Callable[[Event], None]
+    live: Live | None = None
+    """The session that the task goes on in; None: each program runs in a fresh one."""
     _started: float = field(default_factory=time.monotonic)
     _trials: list[Trial] = field(default_factory=list[Trial])
     _seen: dict[str, int] = field(default_factory=dict[str, int])
@@ -84,8 +96,12 @@ class Job:
     _best_session: Session | None = None
     """The session of the best trial, open so that its changes can be taken."""
     _model: Model | None = None
-    _session: Session | None = None
+    _sessions: set[Session] = field(default_factory=set[Session])
+    """Those that are open."""
+    _race: Race | None = None
+    """Programs that run while the model writes."""
     _lock: threading.Lock = field(default_factory=threading.Lock)
+    _keeping: threading.Lock = field(default_factory=threading.Lock)
     _cancelled: threading.Event = field(default_factory=threading.Event)
 
     # --- from outside ---
@@ -96,8 +112,8 @@ class Job:
         if self._model is not None:
             self._model.cancel()
         with self._lock:  # a session that is closed must not be touched any more
-            if self._session is not None:
-                self._session.cancel()
+            for session in self._sessions:
+                session.cancel()
 
     def renew_cancel(self) -> None:
         """Cancel again what a first `cancel` may have come too early for."""
@@ -121,25 +137,28 @@ class Job:
 
     def _run(self) -> RunResult:
         setup = self.setup
-        self.emit(Started(self._at(), self.folder.id, self.task.text, setup.model_name, setup.sandbox))
-        loading = _in_background(self._load)
-        with sandbox.open_sandbox(
-            setup.sandbox,
-            workspace=self.view.folder,
-            policy=setup.policy,
-            inputs=self.view.inputs,
-            store=self.folder.collected,
-        ) as box:
+        self.emit(Started(self._at(), self.folder.id, self.task.text, setup.model_name, choose_kind(setup.sandbox)))
+        loading = in_background(self._load)
+        with self.live or self._sandbox() as box:
             facts = self._look(box)
             self._model = self._wait_for(loading)
-            strategy = choose_strategy(self._model.profile)
-            plan = self._plan(facts, strategy, self._model.profile.context_tokens)
+            strategy = setup.strategy or choose_strategy(self._model.profile)
+            plan = self._plan(box, facts, strategy, self._model.profile)
             self.emit(Planned(self._at(), plan))
             try:
                 return self._solve(box, self._model, plan, strategy)
             finally:
                 self._close_best()
                 self.folder.drop_changes()
+
+    def _sandbox(self) -> Sandbox:
+        return sandbox.open_sandbox(
+            self.setup.sandbox,
+            workspace=self.view.folder,
+            policy=replace(self.setup.policy, history=0),  # each attempt has a session of its own
+            inputs=self.view.inputs,
+            store=self.folder.collected,
+        )
 
     def _load(self) -> tuple[Model, float]:
         started = time.monotonic()
@@ -157,71 +176,205 @@ class Job:
     def _look(self, box: Sandbox) -> Facts:
         session = self._open(box)
         try:
-            facts = look(session, self.view.names)
+            facts = look(session, self.view.names, self._modules())
         finally:
             self._close(session)
         self._check_cancelled()
         return facts
 
-    def _plan(self, facts: Facts, strategy: Strategy, context: int) -> Plan:
-        plan = make_plan(self.task, facts, min(strategy.facts_tokens, context // 4))
-        notes = "\n".join(filter(None, (self.view.note, facts.problem)))
-        return replace(plan, notes=notes)
+    def _modules(self) -> tuple[str, ...]:
+        """What the packages that the user asked for are imported as."""
+        path = self.setup.policy.packages
+        return load_set(path).modules if path else ()
+
+    def _plan(self, box: Sandbox, facts: Facts, strategy: Strategy, profile: ModelProfile) -> Plan:
+        tokens = min(strategy.facts_tokens, profile.context_tokens // 4)
+        guided, begun = strategy.guided, strategy.guided and profile.prefill
+        facts = self.live.narrow(facts, self.task.text) if self.live else facts
+        plan = make_plan(self.task, facts, tokens, guided=guided, opening=begun)
+        if plan.opening and not self._may_begin(box, plan.opening):
+            plan = make_plan(self.task, facts, tokens, guided=guided)
+        plan = replace(plan, notes="\n".join(filter(None, (self.view.note, facts.problem))))
+        return self._in_session(self.live, plan, tokens // 2, begun=begun) if self.live else plan
+
+    def _in_session(self, live: Live, plan: Plan, tokens: int, *, begun: bool) -> Plan:
+        """The plan of a task that goes on in a live session."""
+        opening = plan.opening or (live.opening(self.task.text) if begun and not plan.function else "")
+        return replace(plan, session=describe_session(live, self.task.text, tokens), opening=opening)
+
+    def _may_begin(self, box: Sandbox, opening: str) -> bool:
+        """Whether every draft may begin with `opening`."""
+        if self.live is not None and not self.live.takes(opening):
+            return False
+        return self._runs(box, opening)
+
+    def _runs(self, box: Sandbox, code: str) -> bool:
+        """Whether `code` comes to its end: the probe saw only the head of a large file."""
+        session = self._open(box)
+        try:
+            return session.execute(code, wall_seconds=_OPENING_SECONDS).ok
+        finally:
+            self._close(session)
 
     def _solve(self, box: Sandbox, model: Model, plan: Plan, strategy: Strategy) -> RunResult:
-        writer = Writer(model, self.setup.budget)
-        prompt = draft_messages(self.task.text, plan)
-        move = Move("draft")
+        writer = Writer(model, self.setup.budget, rewinds=strategy.rewinds)
+        prompt = self._prompt(plan, strategy)
+        ahead = self.live is not None and not strategy.repair_first
+        if self.live is not None:
+            self.live.is_over = lambda: self._is_won() or self._cancelled.is_set()
+        move, written = Move("draft"), self._given()
         while move.kind != "stop":
             self._check_cancelled()
-            trial = self._attempt(box, writer, prompt, plan, move)
-            self._trials.append(trial)
+            trial = written or self._draw(writer, prompt, plan, move, self._trials)
+            tried, written = [trial], None
+            if trial.program is not None and ahead:
+                tried, written = self._run_beside(box, writer, prompt, plan, strategy, trial)
+            elif trial.program is not None:
+                tried = [self._try(box, plan, trial, strategy)]
+            self._trials += tried
             move = next_move(strategy, self._trials, self.setup.budget, self._at())
-            if trial.verdict is not None:
-                decision = {"draft": "redraw"}.get(move.kind, move.kind)
-                self.emit(Judged(self._at(), trial.attempt, trial.verdict, decision))
+            if written is not None and move.kind != "stop":
+                move = Move("draft")
+            for one in tried:
+                if one.verdict is not None:
+                    decision = "redraw" if one is not tried[-1] or move.kind == "draft" else move.kind
+                    self.emit(Judged(self._at(), one.attempt, one.verdict, decision))
         return self._conclude(move.why)
 
-    def _attempt(self, box: Sandbox, writer: Writer, prompt: tuple[Message, ...], plan: Plan, move: Move) -> Trial:
-        """One reply of the model, and what becomes of the program in it."""
-        attempt = len(self._trials) + 1
-        request = self._request(writer, prompt, move, attempt)
+    def _prompt(self, plan: Plan, strategy: Strategy) -> tuple[Message, ...]:
+        if strategy.plain:
+            return (Message("user", self.task.text),)
+        return draft_messages(self.task.text, plan, self.setup.policy.allow_hosts)
+
+    def _given(self) -> Trial | None:
+        """The program that the task brings along, if it does."""
+        if not self.task.program:
+            return None
+        program = Program(self.task.program, "given")
+        self._seen[same_program(program.code)] = 1
+        return Trial(1, "given", program)
+
+    def _draw(
+        self, writer: Writer, prompt: tuple[Message, ...], plan: Plan, move: Move, before: Sequence[Trial]
+    ) -> Trial:
+        """One reply of the model after the trials `before`: a trial that was not run yet."""
+        attempt = len(before) + 1
+        request = self._request(writer, prompt, plan, move, before)
         trial = Trial(attempt, "repair" if move.base else "draft", base=move.base.attempt if move.base else None)
         program, problem = self._write(writer, request, trial, plan)
-        if program is None:
-            return replace(trial, problem=problem)
-        return self._try(box, plan, replace(trial, program=program))
+        return replace(trial, program=program, problem=problem)
 
-    def _request(self, writer: Writer, prompt: tuple[Message, ...], move: Move, attempt: int) -> Request:
-        base = move.base
+    def _run_beside(
+        self, box: Sandbox, writer: Writer, prompt: tuple[Message, ...], plan: Plan, strategy: Strategy, trial: Trial
+    ) -> tuple[list[Trial], Trial | None]:
+        """Run a program; where that takes long, have the model write further drafts, and run them beside it, until one
+        passes or all have ended. Returns what was run, and a draft that was written and not run."""
+        race = Race(lambda one: self._try(box, plan, one, strategy), self._stop_needless)
+        self._race, drawn, waiting = race, [*self._trials, trial], None
+        race.start(trial)
+        try:
+            while race.goes_on:
+                more = waiting is None and self._may_draw(drawn, race.finished, strategy)
+                race.wait(_LONG if more else None)
+                if more and race.goes_on:
+                    waiting = self._draw_beside(race, writer, prompt, plan, drawn)
+                    drawn += [waiting] if waiting else []
+                room = self.live is not None and race.running < self.live.lanes
+                if waiting and race.goes_on and room and self._may_go_on(race.finished, strategy):
+                    race.start(waiting)
+                    waiting = None
+        finally:
+            self._stop_programs()
+            race.end()
+            self._race = None
+        return race.finished, None if race.passed else waiting
+
+    def _may_draw(self, drawn: Sequence[Trial], finished: Sequence[Trial], strategy: Strategy) -> bool:
+        """Whether the model may write one more draft meanwhile."""
+        left = sum(t.kind == "draft" for t in drawn) < self.setup.budget.drafts
+        return left and self._may_go_on(finished, strategy)
+
+    def _may_go_on(self, finished: Sequence[Trial], strategy: Strategy) -> bool:
+        trials = [*self._trials, *finished]
+        return not finished or next_move(strategy, trials, self.setup.budget, self._at()).kind != "stop"
+
+    def _draw_beside(
+        self, race: Race, writer: Writer, prompt: tuple[Message, ...], plan: Plan, drawn: Sequence[Trial]
+    ) -> Trial | None:
+        """A draft that is written while programs run, None if one of those has passed."""
+        try:
+            written = self._draw(writer, prompt, plan, Move("draft"), drawn)
+        except Fault:  # of the model: a program that passes needs none
+            while race.goes_on:
+                race.wait()
+            if not race.passed:
+                raise
+            return None
+        return None if race.passed else written
+
+    def _stop_needless(self) -> None:
+        """One program has passed: stop the model and the others."""
+        if self._is_won():
+            if self._model is not None:
+                self._model.cancel()
+            self._stop_programs()
+
+    def _is_won(self) -> bool:
+        return self._race is not None and self._race.passed
+
+    def _stop_programs(self) -> None:
+        """Stop every program that runs."""
+        with self._lock:
+            for session in self._sessions - {self._best_session}:
+                session.cancel()
+
+    def _request(
+        self, writer: Writer, prompt: tuple[Message, ...], plan: Plan, move: Move, before: Sequence[Trial]
+    ) -> Request:
+        base, attempt = move.base, len(before) + 1
         if base is None or base.program is None:
-            drafts = sum(t.kind == "draft" for t in self._trials)
-            return writer.draft(prompt, drafts, attempt)
+            return writer.draft(prompt, sum(t.kind == "draft" for t in before), attempt, plan.opening)
+        begun = rewound(base.program, base.execution) if writer.rewinds and base.execution else ""
+        if begun:
+            return writer.repair(prompt, attempt, begun)
         feedback = explain(base.problem, base.execution, base.verdict)
-        return writer.repair(repair_messages(prompt, base.program.code, feedback), attempt)
+        messages = repair_messages(prompt, base.program.code, feedback)
+        return writer.repair(messages, attempt, opening_of(base.program.code, plan.opening))
 
     def _write(self, writer: Writer, request: Request, trial: Trial, plan: Plan) -> tuple[Program | None, str]:
         """The program in the model's reply; None for a reply without one, or with one that was tried before."""
         attempt = trial.attempt
-        reply = writer.ask(
-            request,
-            lambda r: self.emit(Prompted(self._at(), attempt, r.kind, r.messages, r.temperature, r.seed, r.prefill)),
-            lambda text: self.emit(Tokens(self._at(), attempt, text)),
-            self._progressed,
-        )
+        with self._deadline():
+            reply = writer.ask(
+                request,
+                lambda r: self.emit(
+                    Prompted(self._at(), attempt, r.kind, r.messages, r.temperature, r.seed, r.prefill)
+                ),
+                lambda text: self._hear(attempt, text),
+                self._progressed,
+            )
         self._usage += reply.usage
         self._check_cancelled()
-        found = extract(reply.text, plan.function)
+        found = extract(without_comments(reply.text), plan.function)
         program, problem = (Program(found.code, trial.kind), "") if found.code else (None, found.problem)
+        if reply.finish_reason == "cancelled":
+            program, problem = None, "it is not needed any more" if self._is_won() else "its time was over"
         if program is not None and (before := self._seen.setdefault(same_program(found.code), attempt)) != attempt:
             program, problem = None, f"the same program as in attempt {before}"
         self.emit(Drafted(self._at(), attempt, reply.text, reply.finish_reason, program, problem, reply.usage))
         return program, problem
 
-    def _try(self, box: Sandbox, plan: Plan, trial: Trial) -> Trial:
-        """Run a program, mended where code can mend it, and have it judged."""
+    def _hear(self, attempt: int, text: str) -> None:
+        self.emit(Tokens(self._at(), attempt, text))
+        self._stop_needless()
+
+    def _try(self, box: Sandbox, plan: Plan, trial: Trial, strategy: Strategy) -> Trial:
+        """Run a program, mended where code can mend it and the strategy lets it, and have it judged."""
         assert trial.program is not None
-        program = mend_statically(trial.program, plan.function)
+        if strategy.plain:
+            return self._execute(box, plan, trial)
+        held = {name.name for name in self.live.names} if self.live else set[str]()
+        program = mend_statically(trial.program, plan.function, held)
         if program is not trial.program:
             self.emit(Mended(self._at(), trial.attempt, program))
         tried = self._execute(box, plan, replace(trial, program=program))
@@ -234,37 +387,49 @@ class Job:
         return tried
 
     def _execute(self, box: Sandbox, plan: Plan, trial: Trial) -> Trial:
-        """Run and judge in a fresh session, which stays open while its trial is the best."""
+        """Run and judge in a fresh session or branch, which stays open while its trial is the best."""
         assert trial.program is not None
         session = self._open(box)
         try:
             execution = session.execute(trial.program.code, on_error="keep", wall_seconds=self._wall())
-            self._check_cancelled()
+            self._check_needed()
             self.emit(Executed(self._at(), trial.attempt, trial.program, execution))
             verdict = self._judge(session, execution, plan)
-            self._check_cancelled()
+            self._check_needed()
         except BaseException:
             self._close(session)
             raise
         trial = replace(trial, execution=execution, verdict=verdict)
-        self._keep_best(trial, session)
+        with self._keeping:
+            self._keep_best(trial, session)
         return trial
 
     def _judge(self, session: Session, execution: Execution, plan: Plan) -> Verdict:
         def changed() -> bool:
-            return bool(session.changes().items)
+            return session.changes().items != (self.live.files if self.live else ())
 
-        return judge(session, execution, plan.checks, changed=changed, wall_seconds=self._wall())
+        def bound() -> bool:
+            return self.live is not None and session.names() != self.live.names
+
+        here = session.checkpoint() if self.live and execution.ok else None
+        verdict = judge(session, execution, plan.checks, changed=changed, bound=bound, wall_seconds=self._wall())
+        if here is not None and verdict.passed:  # what the checks did is no part of the conversation
+            session.rollback(here)
+        return verdict
 
     # --- the best program and its session ---
 
     def _keep_best(self, trial: Trial, session: Session) -> None:
-        """Hold on to the session when its trial beats the best one, and close the other."""
-        if self._best is not None and self._best.score >= trial.score:
+        """Hold on to the session when its trial beats the best one, and close the other. A branch that did not pass is
+        of no use: nothing but the whole of it can be taken over."""
+        better = self._best is None or self._best.score < trial.score
+        if better:
+            self._close_best()
+            self._best = trial
+        if better and (trial.passed or self.live is None):
+            self._best_session = session
+        else:
             self._close(session)
-            return
-        self._close_best()
-        self._best, self._best_session = trial, session
 
     def _close_best(self) -> None:
         if self._best_session is not None:
@@ -275,6 +440,10 @@ class Job:
         best, session = self._best, self._best_session
         if best is None or best.verdict is None:
             return self._result("gave_up", why)
+        if self.live is not None:
+            if best.passed and session is not None:
+                self.live.adopt(session)
+            return self._result(best.verdict.outcome, "" if best.passed else why)
         changes = self.folder.keep_changes(session.changes()) if session is not None and best.verdict.ran else None
         result = self._result(best.verdict.outcome, "" if best.passed else why, changes)
         return self._applied(result) if self.setup.apply else result
@@ -318,6 +487,18 @@ class Job:
         self._check_cancelled()
         self.emit(Progressed(self._at(), what, share))
 
+    @contextlib.contextmanager
+    def _deadline(self) -> Generator[None]:
+        """Cancel the model when the task's time is over."""
+        assert self._model is not None
+        timer = threading.Timer(max(0.0, self.setup.budget.seconds - self._at()), self._model.cancel)
+        timer.daemon = True
+        timer.start()
+        try:
+            yield
+        finally:
+            timer.cancel()
+
     def _at(self) -> float:
         return time.monotonic() - self._started
 
@@ -329,27 +510,22 @@ class Job:
         if self._cancelled.is_set():
             raise Cancelled
 
+    def _check_needed(self) -> None:
+        self._check_cancelled()
+        if self._is_won():
+            raise Needless
+
     def _open(self, box: Sandbox) -> Session:
         self._check_cancelled()
-        self._session = session = box.open()
+        session = box.open()
+        with self._lock:
+            self._sessions.add(session)
         return session
 
     def _close(self, session: Session) -> None:
         with self._lock:
-            if self._session is session:
-                self._session = None
-        session.close()
-
-
-def _in_background(call: Callable[[], _T]) -> Future[_T]:
-    """The result of `call`, made in a thread that does not keep the process alive."""
-    future: Future[_T] = Future()
-
-    def work() -> None:
-        try:
-            future.set_result(call())
-        except BaseException as error:
-            future.set_exception(error)
-
-    threading.Thread(target=work, name="sandsmith-model", daemon=True).start()
-    return future
+            self._sessions.discard(session)
+        if self.live is not None:
+            self.live.leave(session)
+        else:
+            session.close()

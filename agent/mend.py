@@ -7,7 +7,7 @@ import builtins
 import re
 import sys
 import warnings
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import replace
 from typing import TypeGuard
 
@@ -56,10 +56,13 @@ _ALIASES = {
 }
 
 
-def mend_statically(program: Program, function: str | None = None) -> Program:
-    """`program` with the imports it forgot and, under `function`, the only function it defines. Itself when whole."""
+def mend_statically(program: Program, function: str | None = None, held: Collection[str] = ()) -> Program:
+    """`program` with the imports it forgot and, under `function`, the only function it defines. Itself when whole.
+
+    `held`: names that exist before it runs.
+    """
     tree = _parse(program.code)
-    missing = [line for name in sorted(_unbound(tree)) if (line := _import_of(name, tree))]
+    missing = [line for name in sorted(_unbound(tree).difference(held)) if (line := _import_of(name, tree))]
     if missing:
         program = _mended(program, _with_imports(program.code, tree, missing), "added " + ", ".join(missing))
     other = _only_function(tree) if function and function not in _top_names(tree) else None

@@ -10,9 +10,12 @@ import builtins
 import re
 import warnings
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
 from pathlib import PurePosixPath
 
-from .facts import Facts, render
+from .facts import Facts, FileFact, named_folders, relevant, render
+from .hints import hints_for
+from .opening import write_opening
 from .task import Check, Plan, Task
 
 __all__ = ["find_examples", "find_function", "find_outputs", "is_about_code", "is_question", "make_plan"]
@@ -59,16 +62,41 @@ _WRITES = re.compile(
 _READS = re.compile(
     r"\b(?:from|reads?|loads?|opens?|using|parses?|contains?|holds?|in)\b|读取?|根据|按照?|里|中的", re.IGNORECASE
 )
-_SAYS = r"(?:->|=>|==|➞|→|returns?|should\s+(?:return|be|give)|gives?|应(?:该)?返回|返回|得到)"
+_SAYS = r"(?:[-=]+>|==|➞|→|returns?|should\s+(?:return|be|give)|gives?|应(?:该)?返回|返回|得到)"
+_INPUTS = (
+    re.compile(r"\b(?:input|输入)\s*[:：]\s*(.+?)\s*\n?\s*\b(?:output|输出)\s*[:：]\s*(.+)", re.IGNORECASE),
+    re.compile(
+        r"\b(?:for|given|with|when|if)\s+(\w+\s*=\s*.+?),?\s+(?:the\s+)?(?:output|result|answer|function|it)\s+"
+        r"(?:should\s+(?:be|return)|must\s+(?:be|return)|will\s+be|would\s+be|is|returns)\s+(.+)",
+        re.IGNORECASE,
+    ),
+)
+"""An input, and the output that belongs to it."""
 
 
-def make_plan(task: Task, facts: Facts, budget_tokens: int) -> Plan:
-    """How to go about `task`: its facts within `budget_tokens`, the function asked for, and every check."""
+def make_plan(task: Task, facts: Facts, budget_tokens: int, *, guided: bool = False, opening: bool = False) -> Plan:
+    """How to go about `task`: its facts within `budget_tokens`, the function asked for, and every check.
+
+    `guided`: with hints for the kind of work; `opening`: with code that reads the files, for a reply to begin with.
+    """
     function = find_function(task.text)
     named = [PurePosixPath(f).name for f in task.files]
     checks = (*task.checks, *_task_checks(task, facts, function))
     text = render(facts, budget_tokens, task.text, named)
-    return Plan(text, tuple(dict.fromkeys(checks)), function, facts.packages)
+    plan = Plan(text, tuple(dict.fromkeys(checks)), function, facts.packages)
+    if function or not guided:
+        return plan
+    files, folders = _reading(task.text, facts, named) if opening else ((), ())
+    hints = hints_for(task.text, text, reads=not (files or folders))
+    imports = [line for hint in hints for line in hint.imports]
+    code = write_opening(task.text, files, folders, facts.packages, imports) if opening else ""
+    return replace(plan, hints=tuple(hint.say for hint in hints), opening=code)
+
+
+def _reading(text: str, facts: Facts, named: Sequence[str]) -> tuple[Sequence[FileFact], Sequence[str]]:
+    """The files and folders that the program's opening reads."""
+    folders = named_folders(facts, text)
+    return [f for f in relevant(facts, text, named) if f.folder.split("/")[0] not in folders], folders
 
 
 def _task_checks(task: Task, facts: Facts, function: str | None) -> Iterator[Check]:
@@ -138,7 +166,7 @@ def find_examples(text: str, function: str | None) -> tuple[str, ...]:
     found = list(_asserts(text))
     found += [f"{call} == {want}" for call, want in _sessions(text) if _is_literal(want)]
     if function:
-        found += _sayings(text, function)
+        found += [*_sayings(text, function), *_inputs(text, function)]
     wanted: dict[str, set[str]] = {}
     for expression in found:
         call, _, want = expression.rpartition(" == ")
@@ -174,14 +202,45 @@ def _sayings(text: str, function: str) -> Iterator[str]:
     for match in re.finditer(
         rf"(?<![\w.])({re.escape(function)}\(.*?\))\s*[`'\"]?\s*{_SAYS}\s*[:=]?\s*[`]?(?=(.+))", text
     ):
-        call, want = (
-            match[1],
-            re.split(r"\s+(?:#|and|because|since|as)\b|[`。；，]|\.(?:\s|$)|;", match[2])[0].rstrip(" .,`)"),
-        )
-        for end in (want, want + ")", want + "]"):
-            if _is_call(call) and _is_literal(end):
-                yield f"{call} == {end}"
-                break
+        call, want = match[1], _literal_at(match[2])
+        if _is_call(call) and want:
+            yield f"{call} == {want}"
+
+
+def _inputs(text: str, function: str) -> Iterator[str]:
+    """Examples by what goes in and comes out: `Input: a = [1, 2], k = 3`, `Output: 5`, or in a sentence."""
+    for pattern in _INPUTS:
+        for match in pattern.finditer(text):
+            call, want = _call_with(function, match[1], _parameters(text, function)), _literal_at(match[2])
+            if call and want:
+                yield f"{call} == {want}"
+
+
+def _parameters(text: str, function: str) -> list[str]:
+    """The parameters of a function that the text begins, empty when it does not."""
+    match = re.search(rf"\bdef\s+{re.escape(function)}\s*\((.*?)\)", text, re.S)
+    tree = _parsed(f"def f({match[1]}): pass") if match else None
+    return [arg.arg for arg in tree.body[0].args.args] if tree and isinstance(tree.body[0], ast.FunctionDef) else []
+
+
+def _call_with(function: str, given: str, parameters: Sequence[str]) -> str:
+    """A call with literals, by the names that are given or in their order; empty for what is none."""
+    tree = _parsed(f"{function}({given})")
+    call = tree.body[0].value if tree and isinstance(tree.body[0], ast.Expr) else None
+    if not isinstance(call, ast.Call) or not (call.args or call.keywords):
+        return ""
+    names, values = [one.arg for one in call.keywords], [*call.args, *(one.value for one in call.keywords)]
+    if (parameters and not {*names} <= {*parameters}) or not all(_is_literal(ast.unparse(value)) for value in values):
+        return ""
+    if not parameters or names == [*parameters[: len(names)]]:
+        return f"{function}({', '.join(map(ast.unparse, values))})"
+    return ast.unparse(call)
+
+
+def _literal_at(text: str) -> str:
+    """The literal that a text begins with; empty for none."""
+    want = re.split(r"\s+(?:#|and|because|since|as)\b|[`。；，]|\.(?:\s|$)|;", text)[0].rstrip(" .,`)")
+    return next((end for end in (want, want + ")", want + "]") if _is_literal(end)), "")
 
 
 def _is_call(source: str) -> bool:

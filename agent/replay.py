@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
-from sandbox import Changes
+from sandbox import Changes, Policy
 
 from .agent import Agent
 from .errors import ConfigError
 from .events import Event, Executed, Finished, Judged, to_json
 from .models.base import Model
-from .store import Run, RunFolder, load_run
-from .task import Budget, RunResult, Task
+from .packages import find_recorded
+from .store import Run, load_run
+from .task import Budget, RunResult
 
 __all__ = ["Difference", "ReplayReport", "replay"]
 
@@ -44,22 +45,61 @@ class ReplayReport:
         return not self.differences
 
 
-def replay(run: Run | str, *, sandbox: str = "jail") -> ReplayReport:
+def replay(run: Run | str, *, sandbox: str | None = None) -> ReplayReport:
     """Replay a run, given by itself, its id, a unique beginning of one, or `last`. Leaves no run of its own.
 
-    Raises `ConfigError` for a run that recorded no reply or whose folder is gone, `SandboxUnavailable` as `Agent.run`.
+    `sandbox`: what its programs are to run in (None: the same as then).
+
+    Raises `ConfigError` for a run that went on in a live session, that recorded no reply, whose trace is damaged or
+    whose folder or packages are gone, `SandboxUnavailable` as `Agent.run`.
     """
     found = load_run(run) if isinstance(run, str) else run
-    recorded = found.events()
-    replies = [str(e["reply"]) for e in _of(recorded, "drafted")]
-    if found.task is None or not replies:
-        raise ConfigError(f"run {found.id} recorded no reply", hint="choose another run: `sandsmith runs` lists them")
-    model = _scripted(replies, recorded)
-    with Agent(model, sandbox=sandbox, budget=_budget(recorded), runs=False) as agent:
-        events = list(agent.stream(_task(found, found.task)))
+    if found.live:
+        hint = "`sandsmith repl --resume` rebuilds a session"
+        raise ConfigError(f"run {found.id} went on in the session of a conversation, which is gone", hint=hint)
+    recording = _recording(found)
+    if found.task is None or not recording.replies:
+        raise ConfigError(f"run {found.id} recorded no reply", hint=_ANOTHER)
+    model = _scripted(recording)
+    policy = Policy(packages=find_recorded(found.packages) if found.packages else None)
+    agent = Agent(
+        model,
+        sandbox=sandbox or found.sandbox,
+        policy=policy,
+        budget=recording.budget,
+        runs=False,
+        strategy=found.strategy,
+    )
+    with agent:
+        events = list(agent.stream(found.replayable_task()))
     result = next(e.result for e in events if isinstance(e, Finished))
-    differences = tuple(_differences(recorded, _comparable(events)))
-    return ReplayReport(found.id, len(replies), result, differences, _notes(found))
+    differences = tuple(_differences(recording.said, _said(_comparable(events))))
+    return ReplayReport(found.id, len(recording.replies), result, differences, _notes(found))
+
+
+_ANOTHER = "choose another run: `sandsmith runs` lists them"
+_Said = dict[str, dict[int, dict[str, Any]]]
+"""What is compared of each attempt's last event, by kind of event and attempt."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Recording:
+    """What a trace holds that a replay needs."""
+
+    replies: tuple[str, ...]
+    profile: dict[str, Any]
+    budget: Budget
+    said: _Said
+
+
+def _recording(run: Run) -> _Recording:
+    """The recording of `run`. Raises `ConfigError` for a trace that this program has not written so."""
+    events = run.events()
+    try:
+        replies = tuple(str(e["reply"]) for e in _of(events, "drafted"))
+        return _Recording(replies, _profile(events), _budget(events), _said(events))
+    except (KeyError, TypeError, ValueError, OverflowError, AttributeError) as error:
+        raise ConfigError(f"the trace of run {run.id} is damaged: {error!r}", hint=_ANOTHER) from None
 
 
 def _of(events: Sequence[dict[str, Any]], kind: str) -> list[dict[str, Any]]:
@@ -70,14 +110,21 @@ def _comparable(events: Sequence[Event]) -> list[dict[str, Any]]:
     return [to_json(e) for e in events if isinstance(e, (Executed, Judged, Finished))]
 
 
-def _scripted(replies: Sequence[str], recorded: Sequence[dict[str, Any]]) -> Model:
-    """A model that gives the replies, with the profile of the recorded one, which chose the strategy."""
-    from .models.scripted import ScriptedModel
-
+def _profile(recorded: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    """The recorded model's profile, which chose the strategy; of each value only one of the right kind."""
     loaded = _of(recorded, "modelloaded")
     profile: dict[str, Any] = (loaded[0].get("profile") if loaded else None) or {"name": "scripted"}
-    known = ("name", "parameters", "context_tokens", "prefill")
-    return ScriptedModel(replies, **{key: value for key, value in profile.items() if key in known})
+    return {key: value for key, value in profile.items() if type(value) in _PROFILE.get(key, ())}
+
+
+_PROFILE = {"name": (str,), "parameters": (int, float), "context_tokens": (int,), "prefill": (bool,)}
+
+
+def _scripted(recording: _Recording) -> Model:
+    """A model that gives the recorded replies."""
+    from .models.scripted import ScriptedModel
+
+    return ScriptedModel(recording.replies, **recording.profile)
 
 
 def _budget(recorded: Sequence[dict[str, Any]]) -> Budget:
@@ -87,16 +134,9 @@ def _budget(recorded: Sequence[dict[str, Any]]) -> Budget:
     return Budget(drafts=written.count("draft"), repairs=written.count("repair"), seconds=3600.0, max_tokens=1 << 20)
 
 
-def _task(run: Run, task: Task) -> Task:
-    """The recorded task, with the kept copy of each file from elsewhere that is gone."""
-    kept = RunFolder(run.path).inputs
-    files = [f if f.exists() or not (kept / f.name).is_file() else kept / f.name for f in task.files]
-    return replace(task, files=tuple(files))
-
-
-def _differences(recorded: Sequence[dict[str, Any]], replayed: Sequence[dict[str, Any]]) -> Iterator[Difference]:
-    for kind in ("executed", "judged", "finished"):
-        before, now = _by_attempt(recorded, kind), _by_attempt(replayed, kind)
+def _differences(recorded: _Said, replayed: _Said) -> Iterator[Difference]:
+    for kind in _SAYS:
+        before, now = recorded[kind], replayed[kind]
         for attempt in sorted({*before, *now}):
             old, new = before.get(attempt, {}), now.get(attempt, {})
             for what in dict.fromkeys((*old, *new)):
@@ -104,9 +144,8 @@ def _differences(recorded: Sequence[dict[str, Any]], replayed: Sequence[dict[str
                     yield Difference(attempt, what, str(old.get(what, "nothing")), str(new.get(what, "nothing")))
 
 
-def _by_attempt(events: Sequence[dict[str, Any]], kind: str) -> dict[int, dict[str, Any]]:
-    """What is compared of each attempt's last event of a kind."""
-    return {int(e.get("attempt", 0)): _SAID[kind](e) for e in _of(events, kind)}
+def _said(events: Sequence[dict[str, Any]]) -> _Said:
+    return {kind: {int(e.get("attempt", 0)): says(e) for e in _of(events, kind)} for kind, says in _SAYS.items()}
 
 
 def _executed(event: dict[str, Any]) -> dict[str, Any]:
@@ -123,7 +162,7 @@ def _finished(event: dict[str, Any]) -> dict[str, Any]:
     return {"outcome": event["result"]["outcome"], "answer": event["result"]["answer"]}
 
 
-_SAID = {"executed": _executed, "judged": _judged, "finished": _finished}
+_SAYS = {"executed": _executed, "judged": _judged, "finished": _finished}
 
 
 def _notes(run: Run) -> tuple[str, ...]:

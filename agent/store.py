@@ -1,7 +1,7 @@
 """Run folders: everything one task left behind, private to the user.
 
 runs/20261122-153000-x7k2/
-    task.json      what was asked, with which model, sandbox and budget
+    task.json      what was asked, with which model, sandbox, budget and set of packages (versions and hashes)
     trace.jsonl    the events as they happened (kept even when the run is killed)
     program.py     the best program
     result.json    what came out
@@ -12,25 +12,36 @@ runs/20261122-153000-x7k2/
 from __future__ import annotations
 
 import difflib
-import json
+import math
 import os
 import secrets
 import shutil
 import time
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
-from sandbox import Changes
+from sandbox import Changes, PackageSet
+from sandbox.text import json_text
 
 from .errors import ConfigError
 from .events import plain
 from .secrets import find_secrets, redact_data
-from .task import Check, RunResult, Task
-from .trace import read_trace
+from .task import Author, Check, Kind, RunResult, Task
+from .trace import parse_object, read_trace
 
-__all__ = ["Run", "RunFolder", "create_run", "list_runs", "load_run", "runs_folder"]
+__all__ = [
+    "Run",
+    "RunFolder",
+    "create_run",
+    "find_id",
+    "list_runs",
+    "load_run",
+    "read_json",
+    "runs_folder",
+    "write_json",
+]
 
 _ALPHABET = "abcdefghjkmnpqrstuvwxyz23456789"
 """Without the letters and digits that look alike."""
@@ -81,13 +92,13 @@ class RunFolder:
 
     def save_task(self, task: Task, **more: Any) -> None:
         """Write `task.json`: the task and what else the caller wants to find again."""
-        _write_json(self.path / "task.json", {**plain(task), **plain(more)})
+        write_json(self.path / "task.json", {**plain(task), **plain(more)})
 
     def save_result(self, result: RunResult) -> None:
         """Write `result.json`, and `program.py` when there is a program."""
         if result.program is not None:
             _write(self.path / "program.py", result.program.code.rstrip("\n") + "\n")
-        _write_json(self.path / "result.json", plain(result))
+        write_json(self.path / "result.json", plain(result))
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,6 +112,14 @@ class Run:
     seconds: float = 0.0
     model: str = ""
     reason: str = ""
+    packages: PackageSet | None = None
+    """The set of packages that programs could import; None: those installed beside this one."""
+    live: bool = False
+    """Whether the task went on in the session of a conversation."""
+    sandbox: str | None = None
+    """What its programs ran in, where that is known."""
+    strategy: str | None = None
+    """The policy that was chosen by hand; None: by the model's size."""
 
     def events(self) -> list[dict[str, Any]]:
         """The events of the trace as plain data; empty when there is none."""
@@ -112,9 +131,20 @@ class Run:
         path = self.path / "program.py"
         return path.read_text("utf-8", "replace") if path.is_file() else None
 
+    def replayable_task(self) -> Task:
+        """The task, with the kept copy of each file from elsewhere that is gone. Raises `ConfigError` without one."""
+        if self.task is None:
+            raise ConfigError(f"the task of run {self.id} cannot be read")
+        kept = RunFolder(self.path).inputs
+        files = [f if f.exists() or not (kept / f.name).is_file() else kept / f.name for f in self.task.files]
+        return replace(self.task, files=tuple(files))
+
     def result(self) -> dict[str, Any] | None:
-        """`result.json` as plain data, or None."""
-        return _read_json(self.path / "result.json")
+        """`result.json` as plain data; None when there is none, or a damaged one."""
+        try:
+            return read_json(self.path / "result.json")
+        except (OSError, ValueError):
+            return None
 
 
 def create_run(root: Path | None = None) -> RunFolder:
@@ -147,16 +177,24 @@ def list_runs(root: Path | None = None) -> list[Run]:
 
 def load_run(ref: str, root: Path | None = None) -> Run:
     """The run with this id, a unique beginning of one, or `last`. Raises `ConfigError` when there is no such run."""
-    names = [run.id for run in list_runs(root)]
+    return _load((root or runs_folder()) / find_id(ref, [run.id for run in list_runs(root)], "run"))
+
+
+def find_id(ref: str, names: Sequence[str], what: str) -> str:
+    """The one of `names` (the newest first) that `ref` means: it itself, a unique beginning of it, or `last`.
+
+    Raises `ConfigError` when there is no such one; `what` says of what.
+    """
     found = names[:1] if ref == "last" else [n for n in names if n == ref] or [n for n in names if n.startswith(ref)]
     if len(found) == 1 and ref:
-        return _load((root or runs_folder()) / found[0])
+        return found[0]
     if len(found) > 1:
-        raise ConfigError(f"{ref!r} is the beginning of {len(found)} runs", hint="the newest: " + ", ".join(found[:3]))
+        hint = "the newest: " + ", ".join(found[:3])
+        raise ConfigError(f"{ref!r} is the beginning of {len(found)} {what}s", hint=hint)
     if not names:
-        raise ConfigError("there are no runs yet")
+        raise ConfigError(f"there are no {what}s yet")
     close = difflib.get_close_matches(ref, names, 3, 0.3) or names[:3]
-    raise ConfigError(f"there is no run {ref!r}", hint="there are: " + ", ".join(close))
+    raise ConfigError(f"there is no {what} {ref!r}", hint="there are: " + ", ".join(close))
 
 
 def _new_id() -> str:
@@ -165,15 +203,25 @@ def _new_id() -> str:
 
 def _load(path: Path) -> Run:
     try:
-        task_data, result = _read_json(path / "task.json"), _read_json(path / "result.json")
+        task_data, result = read_json(path / "task.json"), read_json(path / "result.json")
         task = None if task_data is None else _task(task_data)
         model = str((task_data or {}).get("model") or "")
+        packages = _packages((task_data or {}).get("packages"))
+        run = Run(path.name, path, "unfinished" if task else "broken", task, model=model, packages=packages)
+        run = replace(run, live=(task_data or {}).get("live") is True, sandbox=(task_data or {}).get("sandbox"))
+        run = replace(run, strategy=(task_data or {}).get("strategy"))
         if result is None:
-            return Run(path.name, path, "unfinished" if task else "broken", task, model=model)
+            return run
         seconds, reason = float(result.get("seconds", 0)), str(result.get("reason", ""))
-        return Run(path.name, path, str(result["outcome"]), task, seconds, model, reason)
-    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        if not math.isfinite(seconds):
+            raise ValueError("seconds")
+        return replace(run, status=str(result["outcome"]), seconds=seconds, reason=reason)
+    except (OSError, ValueError, OverflowError, KeyError, TypeError, AttributeError):
         return Run(path.name, path, "broken")
+
+
+def _packages(data: Mapping[str, Any] | None) -> PackageSet | None:
+    return None if data is None else PackageSet.from_json(data)
 
 
 def _task(data: Mapping[str, Any]) -> Task:
@@ -182,22 +230,28 @@ def _task(data: Mapping[str, Any]) -> Task:
         text=str(data["text"]),
         folder=None if folder is None else Path(folder),
         files=tuple(Path(f) for f in data.get("files", ())),
-        checks=tuple(Check(c["kind"], c["text"], c["author"]) for c in data.get("checks", ())),
+        checks=tuple(map(_check, data.get("checks", ()))),
+        program=str(data.get("program", "")),
     )
 
 
-def _read_json(path: Path) -> dict[str, Any] | None:
-    """None when there is no such file; `ValueError` when it holds something else than a JSON object."""
+def _check(data: Mapping[str, Any]) -> Check:
+    kind, author = data["kind"], data["author"]
+    if kind not in get_args(Kind) or author not in get_args(Author):
+        raise ValueError("an unknown check")
+    return Check(kind, str(data["text"]), author)
+
+
+def read_json(path: Path) -> dict[str, Any] | None:
+    """The JSON object in a file; None when there is no such file; `ValueError` when it holds something else."""
     if not path.is_file():
         return None
-    data = json.loads(path.read_text("utf-8", "replace"))
-    if not isinstance(data, dict):
-        raise ValueError(f"{path.name} holds no object")
-    return data  # pyright: ignore[reportUnknownVariableType]
+    return parse_object(path.read_text("utf-8", "replace"))
 
 
-def _write_json(path: Path, data: Any) -> None:
-    _write(path, json.dumps(redact_data(data, find_secrets()), indent=1, ensure_ascii=False) + "\n")
+def write_json(path: Path, data: Any) -> None:
+    """`data` as a private file, whole or not at all; secrets of the environment are masked."""
+    _write(path, json_text(redact_data(data, find_secrets()), indent=1) + "\n")
 
 
 def _write(path: Path, text: str) -> None:

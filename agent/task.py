@@ -7,14 +7,27 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
-from sandbox import Changes, Execution, Receipt
+from sandbox import Changes, Execution, Receipt, Request
 
 from .errors import RunFailed
 from .models.base import Usage
 
-__all__ = ["Author", "Budget", "Check", "CheckResult", "Outcome", "Plan", "Program", "RunResult", "Task", "Verdict"]
+__all__ = [
+    "Author",
+    "Budget",
+    "Check",
+    "CheckResult",
+    "Kind",
+    "Outcome",
+    "Plan",
+    "Program",
+    "RunResult",
+    "Task",
+    "Verdict",
+]
 
 Author = Literal["user", "task", "model", "none"]
+Kind = Literal["expression", "tests", "file", "answer", "effect"]
 Outcome = Literal["solved", "unverified", "failed", "gave_up", "interrupted"]
 """`solved`: checks held. `unverified`: the program ran to its end and nothing checked its answer. `failed`: the best
 program does not run or a check fails. `gave_up`: no program at all came out. `interrupted`: stopped by the user."""
@@ -31,7 +44,7 @@ class Check:
     `effect`: it must have changed a file, or, where the text says so, printed something.
     """
 
-    kind: Literal["expression", "tests", "file", "answer", "effect"]
+    kind: Kind
     text: str
     author: Author = "user"
 
@@ -60,6 +73,8 @@ class Task:
     files: tuple[Path, ...] = ()
     """Files named by the user; those outside the folder are shown in the view by name."""
     checks: tuple[Check, ...] = ()
+    program: str = ""
+    """A program to begin with: one that did this once, and is to be mended."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +87,12 @@ class Plan:
     """Name of the function asked for, if the task asks for one."""
     packages: tuple[str, ...] = ()
     """Third-party packages that the sandbox has."""
+    hints: tuple[str, ...] = ()
+    """Know-how for this kind of work."""
+    opening: str = ""
+    """Code that reads the input files, for a model whose reply can be begun for it."""
+    session: str = ""
+    """What the live session holds that the task goes on in, and what was done there before."""
     notes: str = ""
     """What the user should know about how the task was taken: a folder that is not shown, facts that are missing."""
 
@@ -81,7 +102,7 @@ class Program:
     """Code that parses."""
 
     code: str
-    origin: Literal["draft", "repair", "mend"] = "draft"
+    origin: Literal["draft", "repair", "mend", "given"] = "draft"
     mends: tuple[str, ...] = ()
     """What was mended by code, in words."""
 
@@ -92,6 +113,8 @@ class CheckResult:
     passed: bool
     detail: str = ""
     """For a failed check: call, got and want, or the error."""
+    requests: tuple[Request, ...] = ()
+    """What the program asked of the network while it was checked."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,12 +6,12 @@ import json
 import os
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn, cast
 
 from .events import Event, Progressed, Tokens, to_json
 from .secrets import find_secrets, redact_data
 
-__all__ = ["Trace", "read_trace"]
+__all__ = ["Trace", "parse_object", "read_trace"]
 
 
 class Trace:
@@ -38,8 +38,21 @@ def read_trace(path: Path) -> Iterator[dict[str, Any]]:
     with path.open(encoding="utf-8", errors="replace") as lines:
         for line in lines:
             try:
-                data = json.loads(line)
+                yield parse_object(line)
             except ValueError:
                 continue
-            if isinstance(data, dict):
-                yield data  # pyright: ignore[reportUnknownVariableType]
+
+
+def parse_object(text: str) -> dict[str, Any]:
+    """The JSON object in `text`. Raises `ValueError` for anything else, however deep it is."""
+    try:
+        data = json.loads(text, parse_constant=_refuse)
+    except RecursionError:
+        raise ValueError("it is nested too deeply") from None
+    if not isinstance(data, dict):
+        raise ValueError("it is no JSON object")
+    return cast("dict[str, Any]", data)
+
+
+def _refuse(constant: str) -> NoReturn:
+    raise ValueError(f"{constant} is no JSON")

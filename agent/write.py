@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from prompts import render
@@ -13,13 +13,13 @@ from .facts import count_tokens
 from .models.base import Completion, Message, Model, OnProgress, OnToken
 from .task import Budget, Plan
 
-__all__ = ["FENCE", "Request", "Writer", "draft_messages", "repair_messages"]
+__all__ = ["FENCE", "Request", "Writer", "draft_messages", "opening_of", "repair_messages"]
 
 FENCE = "```python\n"
 _STOP = "\n```"
 _WARM = 0.8
 _REPAIR = 0.7
-"""At 0 a small model copies the program that failed, to the letter."""
+"""At 0 a small model copies what failed, to the letter."""
 _TOP_P = 0.95
 _LEAST_REPLY = 256
 """Tokens that must be left for a reply."""
@@ -42,15 +42,31 @@ OnRequest = Callable[[Request], None]
 """Called with each request before it is sent."""
 
 
-def draft_messages(text: str, plan: Plan) -> tuple[Message, ...]:
-    """The prompt of a draft: the rules (the same for every task, so that a model's cache keeps them), then the task."""
-    return (Message("system", render("system", packages=_packages(plan))), Message("user", _task(text, plan)))
+def draft_messages(text: str, plan: Plan, hosts: Sequence[str] = ()) -> tuple[Message, ...]:
+    """The prompt of a draft: the rules (the same for every task, so that a model's cache keeps them), then the task.
+
+    `hosts` is what the program can reach.
+    """
+    rules = render("system", network=_network(hosts), packages=_packages(plan))
+    return (Message("system", rules), Message("user", _task(text, plan)))
 
 
 def repair_messages(draft: tuple[Message, ...], code: str, feedback: str) -> tuple[Message, ...]:
     """The prompt of a repair: the draft's, the program that failed, and why."""
     answer = Message("assistant", f"{FENCE}{code.rstrip()}\n```")
     return (*draft, answer, Message("user", render("repair", feedback=feedback)))
+
+
+def opening_of(code: str, opening: str) -> str:
+    """The part of `code` down to the end of `opening`, with what was mended before it; empty without the opening."""
+    end = code.find(opening) + len(opening)
+    return code[:end] if opening and opening in code else ""
+
+
+def _network(hosts: Sequence[str]) -> str:
+    if not hosts:
+        return "no network"
+    return f"no network but {', '.join(hosts)} (urllib, requests and httpx find the proxy by themselves)"
 
 
 def _packages(plan: Plan) -> str:
@@ -60,13 +76,17 @@ def _packages(plan: Plan) -> str:
 
 
 def _task(text: str, plan: Plan) -> str:
+    known = [part for part in (plan.facts, plan.session) if part]
     if plan.function:
         body = render("function", task=text.strip(), function=plan.function)
-        return "\n\n".join([*([plan.facts] if plan.facts else []), body, *_stated(plan)])
-    rules = "\n".join(_rules(text, plan)).strip()
-    if plan.facts:
-        return render("task", facts=plan.facts, task=text.strip(), rules=rules).rstrip()
-    return render("task_without_files", task=text.strip(), rules=rules).rstrip()
+        return "\n\n".join([*known, body, *_stated(plan)])
+    before = [*known, *([_hints(plan)] if plan.hints else [])]
+    stated = f"Task: {text.strip()}" if before else text.strip()
+    return "\n\n".join([*before, "\n".join([stated, *_rules(text, plan)])])
+
+
+def _hints(plan: Plan) -> str:
+    return "\n".join(["Hints:", *(f"- {hint}" for hint in plan.hints)])
 
 
 def _rules(text: str, plan: Plan) -> list[str]:
@@ -86,19 +106,26 @@ def _stated(plan: Plan) -> list[str]:
 class Writer:
     """Asks one model within one budget."""
 
-    def __init__(self, model: Model, budget: Budget) -> None:
+    def __init__(self, model: Model, budget: Budget, *, rewinds: bool = False) -> None:
         self._model, self._budget = model, budget
+        self.rewinds = rewinds and model.profile.prefill
+        """Whether a repair may go on from the statement that failed."""
 
-    def draft(self, messages: tuple[Message, ...], number: int, attempt: int) -> Request:
-        """The request for draft `number` (from 0): the first as sure as the model can be, the next ones warmer."""
+    def draft(self, messages: tuple[Message, ...], number: int, attempt: int, opening: str = "") -> Request:
+        """The request for draft `number` (from 0) of a program that begins with `opening`.
+
+        The first draft is as sure as the model can be, and so is the second where leaving out the opening makes it
+        another one; the next are warmer.
+        """
         warm = self._budget.temperature
-        temperature = (_WARM if number else 0.0) if warm is None else warm
-        return self._request("draft", messages, temperature, attempt)
+        sure = number == 0 or (number == 1 and bool(opening))
+        temperature = (0.0 if sure else _WARM) if warm is None else warm
+        return self._request("draft", messages, temperature, attempt, "" if number == 1 else opening)
 
-    def repair(self, messages: tuple[Message, ...], attempt: int) -> Request:
-        """The request for a repair."""
+    def repair(self, messages: tuple[Message, ...], attempt: int, opening: str = "") -> Request:
+        """The request for a repair that leaves `opening` as it is and goes on after it."""
         given = self._budget.temperature
-        return self._request("repair", messages, _REPAIR if given is None else given, attempt)
+        return self._request("repair", messages, _REPAIR if given is None else given, attempt, opening)
 
     def ask(self, request: Request, on_request: OnRequest, on_token: OnToken, on_progress: OnProgress) -> Completion:
         """The model's reply, continued once when its length was cut.
@@ -112,8 +139,10 @@ class Writer:
         text = rest.text if request.prefill else _joined(first.text, rest.text)
         return Completion(text, rest.finish_reason, first.usage + rest.usage)
 
-    def _request(self, kind: str, messages: tuple[Message, ...], temperature: float, attempt: int) -> Request:
-        prefill = FENCE if self._model.profile.prefill else ""
+    def _request(
+        self, kind: str, messages: tuple[Message, ...], temperature: float, attempt: int, opening: str
+    ) -> Request:
+        prefill = FENCE + opening if self._model.profile.prefill else ""
         return Request(kind, messages, temperature, self._budget.seed + attempt, prefill)
 
     def _continued(self, request: Request, text: str) -> Request:

@@ -13,27 +13,40 @@ Not covered: bugs of the shared kernel, CPU and page-cache side channels. See `d
 
 from .changes import ApplyConflict, Change, Changes, Conflict, Skipped
 from .errors import ConfigError, Fault, SandboxUnavailable
-from .execution import Display, Execution, Problem, Receipt, Status
+from .execution import Display, Execution, Name, Problem, Receipt, Request, Status
+from .opening import KINDS, choose_kind, open_sandbox, open_session
+from .packages import PackageSet, install_packages
 from .policy import Policy
-from .session import Sandbox, Session, open_sandbox, open_session
+from .session import Branch, Checkpoint, OwnCode, Sandbox, Session
+from .tiers import Tier
 
 __all__ = [
+    "KINDS",
     "ApplyConflict",
+    "Branch",
     "Change",
     "Changes",
+    "Checkpoint",
     "ConfigError",
     "Conflict",
     "Display",
     "Execution",
     "Fault",
+    "Name",
+    "OwnCode",
+    "PackageSet",
     "Policy",
     "Problem",
     "Receipt",
+    "Request",
     "Sandbox",
     "SandboxUnavailable",
     "Session",
     "Skipped",
     "Status",
+    "Tier",
+    "choose_kind",
+    "install_packages",
     "open_sandbox",
     "open_session",
 ]

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
-__all__ = ["Display", "Execution", "Problem", "Receipt", "Status"]
+from .tiers import Tier
+
+__all__ = ["Display", "Execution", "Name", "Problem", "Receipt", "Request", "Status"]
 
 Status = Literal["ok", "error", "timeout", "memory", "output", "killed"]
 Limit = Literal["wall", "cpu", "memory", "processes", "output", "disk", "files"]
@@ -28,8 +30,19 @@ class Problem:
 
 
 @dataclass(frozen=True, slots=True)
+class Name:
+    """A name that the program has defined, as the worker reports it (so: as the program may have forged it)."""
+
+    name: str
+    type: str
+    """Name of the type, for example `DataFrame`."""
+    preview: str = ""
+    """A short `repr`, or the shape of what is large; empty for objects of the program's own classes."""
+
+
+@dataclass(frozen=True, slots=True)
 class Display:
-    """A figure or other rich output, as bytes of a known type (`image/png`)."""
+    """A figure, as bytes of a known type (`image/png`) within the policy's caps; never decoded by the host."""
 
     mime: str
     data: bytes
@@ -37,11 +50,37 @@ class Display:
 
 
 @dataclass(frozen=True, slots=True)
+class Request:
+    """One request to the proxy of a session, as the proxy saw it; what the program wrote of it is made harmless."""
+
+    at: float
+    """Seconds since the execution began."""
+    method: str
+    """`CONNECT`, `GET`, ...; empty when what came was no request."""
+    host: str
+    port: int
+    address: str = ""
+    """The address that was connected to, or tried last; empty for none."""
+    outcome: Literal["allowed", "refused", "failed"] = "refused"
+    """`failed`: it was allowed, and the host could not be reached."""
+    reason: str = ""
+    """Why it was refused, failed or was cut."""
+    bytes_up: int = 0
+    bytes_down: int = 0
+    seconds: float = 0.0
+
+    def to_json(self) -> dict[str, Any]:
+        return {**asdict(self), "at": round(self.at, 4), "seconds": round(self.seconds, 4)}
+
+
+@dataclass(frozen=True, slots=True)
 class Receipt:
     """The layers that were active around an execution: what the wall was made of."""
 
     kind: str
-    """`jail`, later `restricted` and `docker`."""
+    """`jail`, `restricted` or `docker`."""
+    tier: Tier | None = None
+    """How strong the wall is; None: there is none."""
     layers: tuple[str, ...] = ()
     """For example `user-namespace`, `seccomp`, `landlock-7`, `cgroup-v1`."""
     notes: tuple[str, ...] = ()
@@ -76,6 +115,10 @@ class Execution:
     """The limit that was hit, where one was."""
     truncated: bool = False
     """Whether output was cut."""
+    requests: tuple[Request, ...] = ()
+    """What was asked of the proxy meanwhile, refusals included, in order; empty where the policy allows no host."""
+    notes: tuple[str, ...] = ()
+    """What was left out of `displays`, and why: one line for each figure, a few at most."""
     receipt: Receipt = field(default_factory=lambda: Receipt("none"))
 
     @property
@@ -108,8 +151,11 @@ class Execution:
             "signal": self.signal,
             "limit": self.limit,
             "truncated": self.truncated,
+            "requests": [request.to_json() for request in self.requests],
+            "notes": list(self.notes),
             "receipt": {
                 "kind": self.receipt.kind,
+                "tier": self.receipt.tier,
                 "layers": list(self.receipt.layers),
                 "notes": list(self.receipt.notes),
             },

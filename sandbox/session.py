@@ -1,24 +1,43 @@
-"""The contract every backend keeps, and the one way to open a session."""
+"""The contract that every kind of sandbox keeps."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
-from pathlib import Path
+from dataclasses import dataclass
 from typing import Literal, Protocol
 
 from .changes import Changes
-from .errors import ConfigError
-from .execution import Execution, Receipt
-from .policy import Policy
+from .execution import Execution, Name, Receipt
 
-__all__ = ["OnError", "Sandbox", "Session", "open_sandbox", "open_session"]
+__all__ = ["Branch", "Checkpoint", "OnError", "OwnCode", "Sandbox", "Session"]
 
 OnError = Literal["rollback", "keep"]
 
 
+class OwnCode(str):
+    """Code that the caller of `Session.execute` wrote, and not a model: it is behind the same wall, and a language
+    policy, where there is one, does not apply to it. It then has names of its own, and the program's in `__main__`."""
+
+    __slots__ = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Checkpoint:
+    """A state of one session, to roll back to."""
+
+    id: int
+
+
 class Session(AbstractContextManager["Session"], Protocol):
-    """A live interpreter behind its wall, with a copy-on-write view of a folder as its working directory."""
+    """A live interpreter behind its wall, with a copy-on-write view of a folder as its working directory.
+
+    Each execution whose effects stay is a *step*. The states between the last steps (`Policy.history`) are kept, memory
+    and files together, and the session can be put into any of them. What can be gone back to is what `fork` and a copy
+    of the files keep: names and objects, generators, imported modules; files of the folder, `/tmp` and `/dev/shm`, open
+    ones at the offsets they had. Threads, processes that were started, pipes to them and memory shared with them live
+    on in a session that goes forward, and are gone in one that went back.
+    """
 
     @property
     def receipt(self) -> Receipt:
@@ -28,13 +47,55 @@ class Session(AbstractContextManager["Session"], Protocol):
     def execute(self, code: str, *, on_error: OnError = "rollback", wall_seconds: float | None = None) -> Execution:
         """Run `code` in the session's `__main__`; names and files stay for the next call.
 
-        A failed execution leaves memory and files as they were before it, unless `on_error="keep"`. A program that
-        fails is data in the `Execution`. Raises `SandboxUnavailable` when the wall itself broke.
+        A failed execution leaves memory and files as they were before it, unless `on_error="keep"`: then what it did
+        stays, though the memory of a process that has ended is that of before. A program that fails is data in the
+        `Execution`. Raises `SandboxUnavailable` when the wall itself broke, and when the session is lost, as after a
+        program that goes on behind a forged end; `ConfigError`, before anything runs, when the session cannot be
+        copied (a live CUDA context, no process left to fork) and would have to be.
         """
+        ...
+
+    def names(self) -> tuple[Name, ...]:
+        """What the program has defined: names, types, short previews. It is no step."""
+        ...
+
+    @property
+    def steps(self) -> int:
+        """How many steps can be undone."""
+        ...
+
+    @property
+    def undone(self) -> int:
+        """How many steps can be redone."""
+        ...
+
+    def checkpoint(self) -> Checkpoint:
+        """Mark the present state, which is then kept beyond the last steps. Costs nothing before the next execution."""
+        ...
+
+    def rollback(self, to: Checkpoint) -> None:
+        """Be in the state `to` again; `redo` leads back. Raises `ConfigError` when it is kept no longer."""
+        ...
+
+    def undo(self, n: int = 1) -> None:
+        """Be where the session was `n` steps ago. Raises `ConfigError` when so many cannot be undone."""
+        ...
+
+    def redo(self, n: int = 1) -> None:
+        """Take back what `undo` or `rollback` did. A new step makes that impossible. Raises `ConfigError`."""
+        ...
+
+    def branch(self, n: int = 1) -> Sequence[Branch]:
+        """Grow `n` sessions from the present state, that can run at the same time and cannot see, signal or touch one
+        another. Until one is adopted or all are closed, this session stands still."""
         ...
 
     def changes(self) -> Changes:
         """What the session did to its view of the folder, copied out; the user's folder is untouched."""
+        ...
+
+    def on_close(self, then: Callable[[], None]) -> None:
+        """Have `then` called once the session has been closed."""
         ...
 
     def cancel(self) -> None:
@@ -43,6 +104,15 @@ class Session(AbstractContextManager["Session"], Protocol):
 
     def close(self) -> None:
         """End the session and every process in it."""
+        ...
+
+
+class Branch(Session, Protocol):
+    """A session that has grown from another one."""
+
+    def adopt(self) -> None:
+        """Have the session that it has grown from go on as this branch, one step further; the other branches are
+        dropped, and this object is closed."""
         ...
 
 
@@ -56,74 +126,3 @@ class Sandbox(AbstractContextManager["Sandbox"], Protocol):
     def close(self) -> None:
         """End the sandbox, its sessions and every process in them."""
         ...
-
-
-def open_sandbox(
-    kind: str = "jail",
-    *,
-    workspace: str | Path | None = None,
-    policy: Policy | None = None,
-    inputs: Sequence[Path] = (),
-    store: Path | None = None,
-) -> Sandbox:
-    """Open a warm sandbox over `workspace` (None: an empty folder).
-
-    `inputs` are further files to show in the view, by their own names, when they lie outside the workspace.
-    `store` is the folder in which change sets are kept (None: a temporary one, removed on close).
-    Raises `ConfigError` for an unknown kind or folder, `SandboxUnavailable` when this host cannot build the wall.
-    """
-    if kind != "jail":
-        raise ConfigError(f"unknown sandbox {kind!r}", hint="the kinds are: jail")
-    from .jail import Jail
-
-    return Jail(workspace=workspace, policy=policy or Policy(), inputs=inputs, store=store)
-
-
-def open_session(
-    kind: str = "jail",
-    *,
-    workspace: str | Path | None = None,
-    policy: Policy | None = None,
-    inputs: Sequence[Path] = (),
-    store: Path | None = None,
-) -> Session:
-    """Open one session in a sandbox of its own; arguments and errors as in `open_sandbox`."""
-    sandbox = open_sandbox(kind, workspace=workspace, policy=policy, inputs=inputs, store=store)
-    try:
-        session = sandbox.open()
-    except BaseException:
-        sandbox.close()
-        raise
-    return _Owning(sandbox, session)
-
-
-class _Owning:
-    """A session that closes its sandbox with itself."""
-
-    def __init__(self, sandbox: Sandbox, session: Session) -> None:
-        self._sandbox, self._session = sandbox, session
-
-    @property
-    def receipt(self) -> Receipt:
-        return self._session.receipt
-
-    def execute(self, code: str, *, on_error: OnError = "rollback", wall_seconds: float | None = None) -> Execution:
-        return self._session.execute(code, on_error=on_error, wall_seconds=wall_seconds)
-
-    def changes(self) -> Changes:
-        return self._session.changes()
-
-    def cancel(self) -> None:
-        self._session.cancel()
-
-    def close(self) -> None:
-        try:
-            self._session.close()
-        finally:
-            self._sandbox.close()
-
-    def __enter__(self) -> Session:
-        return self
-
-    def __exit__(self, *exc: object) -> None:
-        self.close()

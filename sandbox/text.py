@@ -6,9 +6,11 @@ lone surrogates, length. Not covered: what the words say; a reader may still be 
 
 from __future__ import annotations
 
+import json
 import re
+from typing import Any
 
-__all__ = ["clean", "decode", "escape", "printable"]
+__all__ = ["clean", "decode", "escape", "json_text", "printable"]
 
 # What a terminal would act upon: CSI, the string commands up to their end (OSC, DCS, SOS, PM, APC), other escapes.
 # The classes exclude the characters that start and end a sequence, so the search is linear in the text.
@@ -17,11 +19,11 @@ _COMMANDS = re.compile(
     r"|(?:\x1b[\]PX^_]|[\x90\x98\x9d-\x9f])[^\x07\x1b\x9c]*(?:\x07|\x1b\\|\x9c)"
     r"|\x1b[ -/]*[0-OQ-WYZ\\`-~]"
 )
-# C0 and C1 controls, marks that reorder text (UAX #9), separators that some readers take for a new line,
-# lone surrogates, and the tag characters, which show nothing and which a model reads all the same.
+# C0 and C1 controls, marks that reorder or reshape text (UAX #9), separators that some readers take for a new line,
+# lone surrogates, annotations, and the tag characters, which show nothing and which a model reads all the same.
 _UNSAFE = (
-    "\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028\u2029\u202a-\u202e\u2066-\u2069\ud800-\udfff"
-    "\U000e0000-\U000e007f"
+    "\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028\u2029\u202a-\u202e\u2066-\u206f\ud800-\udfff"
+    "\ufff9-\ufffb\U000e0000-\U000e007f"
 )
 _IN_TEXT = re.compile(f"[{_UNSAFE}]")
 _IN_NAME = re.compile(f"[\t\n{_UNSAFE}]")
@@ -49,6 +51,12 @@ def escape(text: str) -> str:
 def printable(name: str) -> str:
     """`name` on one line, with every unsafe character written out."""
     return _IN_NAME.sub(_written_out, name)
+
+
+def json_text(value: Any, indent: int | None = None) -> str:
+    """`value` as JSON in which unsafe characters stand as escapes only: the same data, and nothing for a terminal."""
+    text = json.dumps(value, indent=indent, ensure_ascii=False)
+    return _IN_TEXT.sub(lambda match: json.dumps(match[0])[1:-1], text)
 
 
 def _written_out(match: re.Match[str]) -> str:

@@ -2,14 +2,27 @@
 
 from __future__ import annotations
 
+import atexit
 import importlib.util
 import os
 import signal
 from functools import cache
+from typing import TYPE_CHECKING
 
 import pytest
+from hypothesis import HealthCheck, settings
+
+if TYPE_CHECKING:
+    from sandbox.docker import Image
 
 DATA_PACKAGES = ("numpy", "pandas", "matplotlib", "scipy", "sklearn", "openpyxl")
+
+
+# Few examples, the same ones each time, unless asked for: pytest --hypothesis-profile=long
+_ALWAYS = {"deadline": None, "suppress_health_check": [HealthCheck.too_slow, HealthCheck.function_scoped_fixture]}
+settings.register_profile("short", max_examples=50, derandomize=True, **_ALWAYS)
+settings.register_profile("long", max_examples=2_000, **_ALWAYS)
+settings.load_profile("short")
 
 
 @cache
@@ -40,6 +53,33 @@ def missing_model() -> str:
     return ""
 
 
+@cache
+def missing_docker() -> str:
+    """Why no container can be had here, empty when one can. A small image is made where there is none."""
+    from sandbox import SandboxUnavailable
+    from sandbox.docker import build_image, connect, find_image
+
+    try:
+        daemon = connect()
+    except SandboxUnavailable as error:
+        return f"no Docker here: {error}"
+    try:
+        find_image(daemon)
+    except SandboxUnavailable:
+        atexit.register(_remove_image, build_image((), base="none", tag="tests"))
+    finally:
+        daemon.close()
+    return ""
+
+
+def _remove_image(image: Image) -> None:
+    from sandbox.docker import connect, remove_image
+
+    daemon = connect()
+    remove_image(daemon, image)
+    daemon.close()
+
+
 def missing_root() -> str:
     """Why what only root can do is not tested, empty for root."""
     return "" if os.geteuid() == 0 else "needs root"
@@ -51,7 +91,13 @@ def missing_data() -> str:
     return f"not installed: {', '.join(absent)}" if absent else ""
 
 
-NEEDS = {"jail": missing_jail, "model": missing_model, "root": missing_root, "data": missing_data}
+NEEDS = {
+    "jail": missing_jail,
+    "docker": missing_docker,
+    "model": missing_model,
+    "root": missing_root,
+    "data": missing_data,
+}
 
 
 def pytest_configure() -> None:

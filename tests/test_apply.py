@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from sandbox.changes import ApplyConflict, Changes, collect
@@ -280,7 +280,6 @@ def _grow(root: Path, entries: dict[str, str | None]) -> None:
 
 
 @given(trees, trees, st.integers(0, 60), st.booleans())
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_any_tree_becomes_any_other_and_back(
     tmp_path: Path, old: dict[str, str | None], new: dict[str, str | None], k: int, finish: bool
 ) -> None:

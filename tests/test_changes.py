@@ -15,10 +15,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
-from sandbox.changes import Changes, collect
+from sandbox.changes import Changes, collect, pass_moment
 from sandbox.changes.beneath import Tree, rename_new, tree
 from sandbox.errors import ConfigError
 
@@ -227,7 +227,7 @@ def test_a_sparse_file_is_refused_without_reading_it(lab: Lab) -> None:
         file.truncate(1 << 40)
     started = time.perf_counter()
     changes = lab.collect()
-    assert time.perf_counter() - started < 1
+    assert time.perf_counter() - started < 5
     assert not changes and "too large" in reasons(changes)["huge"]
 
 
@@ -310,7 +310,6 @@ def test_hostile_names_are_skipped_and_shown_harmlessly(lab: Lab, name: bytes) -
         st.binary(min_size=1, max_size=20).filter(lambda n: not set(n) & {0, 47} and n not in (b".", b"..")), max_size=8
     )
 )
-@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_any_names_make_a_manifest_that_loads(tmp_path: Path, names: list[bytes]) -> None:
     lab = Lab(tmp_path / os.urandom(8).hex())
     for name in set(names):
@@ -584,7 +583,6 @@ def test_the_diff_is_the_same_after_apply(lab: Lab) -> None:
 
 
 @given(st.lists(st.sampled_from("abc"), max_size=25), st.lists(st.sampled_from("abc"), max_size=25), st.booleans())
-@settings(deadline=None)
 def test_patch_agrees_with_our_diffs(old: list[str], new: list[str], newline: bool) -> None:
     """Our diff, applied to the old lines, gives the new ones."""
     from sandbox.changes.diffs import tally, unified
@@ -738,3 +736,20 @@ def test_tree_reads_nothing_but_regular_files(tmp_path: Path) -> None:
     with pytest.raises(OSError, match="not a regular file"):
         Tree(fd).read("fifo")
     os.close(fd)
+
+
+def test_a_file_that_changes_right_after_a_moment_has_passed_says_so(tmp_path: Path) -> None:
+    """The clock of file times stands still for milliseconds; an edit in between would look older than it is."""
+    moments = []
+    for n in range(60):
+        moments.append(time.time_ns())
+        pass_moment(moments[-1])
+        (tmp_path / f"{n}").mkdir()
+    assert all((tmp_path / f"{n}").stat().st_ctime_ns > moment for n, moment in enumerate(moments))
+
+
+def test_a_moment_of_long_ago_or_in_the_future_is_not_waited_for() -> None:
+    began = time.monotonic()
+    pass_moment(0)
+    pass_moment(time.time_ns() + 3_600_000_000_000)
+    assert time.monotonic() - began < 5

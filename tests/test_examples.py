@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 EXAMPLES = Path(__file__).parent.parent / "examples"
-WITHOUT_MODEL = {"sandbox_alone"}
+WITHOUT_MODEL = {"sandbox_alone", "which_sandbox"}
 WITH_MODEL = sorted(p.stem for p in EXAMPLES.glob("*.py") if p.stem not in WITHOUT_MODEL)
 
 
@@ -25,6 +25,16 @@ def run_example(name: str) -> str:
 def test_sandbox_alone():
     out = run_example("sandbox_alone")
     assert "still there: (2, True)" in out and "applied: 2 rows" in out
+
+
+@pytest.mark.jail
+def test_which_sandbox():
+    out = run_example("which_sandbox")
+    assert (
+        "jail: 2; tier" in out
+        and "restricted: 2; tier" in out
+        and ("docker: 2; tier" in out or "docker: not here" in out)
+    )
 
 
 @pytest.mark.model

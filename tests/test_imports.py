@@ -18,7 +18,10 @@ HEAVY = {
     "matplotlib",
     "numpy",
     "pandas",
+    "prompt_toolkit",
+    "pygments",
     "rich",
+    "scipy",
     "tokenizers",
     "torch",
     "transformers",
@@ -97,12 +100,20 @@ def allowed_third_party(module: str) -> set[str]:
         return {"openpyxl"}
     if is_within(module, "sandbox.worker", "prompts"):
         return set()
+    if is_within(module, "sandbox.restricted.inside"):
+        return {"RestrictedPython"}
+    if is_within(module, "sandbox.network"):
+        return {"h11", "idna"}
     if is_within(module, "sandbox"):
-        return {"RestrictedPython", "docker"}
+        return {"docker", "packaging"}
     if is_within(module, "agent.models"):
         return {"huggingface_hub", "langchain", "langchain_core", "platformdirs", "torch", "transformers", "xllamacpp"}
+    if is_within(module, "agent.repl"):
+        return {"click", "prompt_toolkit", "rich"}
     if is_within(module, *DOORS):
         return {"click", "rich"}
+    if module == "agent.bench.compare":
+        return {"scipy"}
     return {"langchain_core", "platformdirs"}
 
 
@@ -113,10 +124,12 @@ def allowed_ours(module: str, name: str) -> bool:
         return is_within(name, "prompts")
     if is_within(module, "sandbox.worker"):
         return is_within(name, "sandbox.worker")
+    if is_within(module, "sandbox.restricted.inside"):
+        return is_within(name, "sandbox.restricted.inside")
     if is_within(module, "sandbox"):
-        return is_within(name, "sandbox")
+        return is_within(name, "sandbox") and not is_within(name, "sandbox.restricted.inside")
     if is_within(module, "agent.models"):
-        return is_within(name, "agent.models", "agent.errors", "agent.settings", "sandbox.errors")
+        return is_within(name, "agent.models", "agent.errors", "agent.settings", "sandbox.errors", "sandbox.scratch")
     if is_within(module, *DOORS, "agent.__main__"):
         return True
     return not is_within(name, *DOORS)
@@ -137,8 +150,8 @@ def test_nothing_heavy_is_imported_with_a_module(module: str) -> None:
 
 def test_the_walker_sees_relative_lazy_and_guarded_imports() -> None:
     assert "sandbox.errors" in imports("sandbox.policy")
-    assert "sandbox.jail" in imports("sandbox.session")
-    assert "sandbox.jail" not in imports("sandbox.session", at_import=True)
+    assert "sandbox.jail" in imports("sandbox.opening")
+    assert "sandbox.jail" not in imports("sandbox.opening", at_import=True)
     assert "agent.models.base" in imports("agent.task")
 
 

@@ -6,14 +6,14 @@ import pytest
 
 from agent.judge import answer_of, judge
 from agent.task import Check, CheckResult, Verdict
-from sandbox import Execution, Sandbox, open_sandbox
+from sandbox import Execution, Policy, Sandbox, open_sandbox
 
 pytestmark = pytest.mark.jail
 
 
 @pytest.fixture(scope="module")
 def box() -> Iterator[Sandbox]:
-    with open_sandbox() as sandbox:
+    with open_sandbox(policy=Policy(history=0)) as sandbox:  # as the loop opens it: what has ended does not come back
         yield sandbox
 
 

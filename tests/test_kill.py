@@ -26,7 +26,7 @@ SCRIPT = Path(sys.executable).parent / "sandsmith"
 ENDLESS = "```python\nopen('made.txt', 'w').write('x')\nwhile True: pass\n```"
 SOON = 1.0
 """Seconds that it may take until all is over."""
-SLACK = 0.5
+SLACK = 2.0
 """And what a busy machine may add."""
 
 

@@ -17,11 +17,12 @@ from agent.errors import ConfigError, ModelRejected, ModelUnavailable
 from agent.models import open_model
 from agent.models.base import Message
 from agent.models.catalog import KNOWN_MODELS
-from agent.models.llama import LlamaModel, physical_cores
+from agent.models.llama import LlamaModel, _open_states, physical_cores
 from agent.models.weights import available, find_weights
 
 ASK = (Message("system", "You are a Python programmer."), Message("user", "Write a function that adds two numbers."))
 FENCE = "```python\n"
+ALPHABET = "a b c d e f g h i j k l m n o p q r s t u v w x y z\n"
 
 
 @pytest.fixture(scope="module")
@@ -75,12 +76,60 @@ class TestReplies:
         back = model.complete(ASK, max_tokens=1)[0].usage
         assert back.cached_tokens >= back.prompt_tokens - 1
 
-    def test_n_replies_are_those_of_successive_seeds(self, model):
+    def test_replies_written_at_once_differ_by_their_seeds(self, model):
         options = {"temperature": 1.2, "max_tokens": 12}
-        both = model.complete(ASK, n=2, seed=5, **options)
-        alone = [model.complete(ASK, seed=seed, **options)[0] for seed in (5, 6)]
-        assert [c.text for c in both] == [c.text for c in alone]
-        assert both[0].text != both[1].text
+        four, again = (model.complete(ASK, n=4, seed=5, **options) for _ in "ab")
+        assert [c.text for c in four] == [c.text for c in again]
+        assert len({c.text for c in four}) == 4
+        shifted = model.complete(ASK, n=4, seed=6, **options)
+        assert [c.text for c in shifted[:3]] == [c.text for c in four[1:]]
+
+    def test_the_prompt_of_several_replies_is_read_once(self, model):
+        read = [c.usage for c in model.complete([Message("user", "Count to ten. " * 20)], n=3, max_tokens=2)]
+        assert read[0].cached_tokens < read[0].prompt_tokens
+        assert [u.cached_tokens for u in read[1:]] == [read[0].prompt_tokens] * 2
+        assert [u.completion_tokens for u in read] == [2, 2, 2]
+
+    def test_a_listener_hears_replies_one_after_another(self, model):
+        pieces = []
+        options = {"temperature": 1.2, "seed": 1, "prefill": FENCE, "stop": ["\n"]}
+        replies = model.complete(ASK, n=6, max_tokens=20, on_token=pieces.append, **options)
+        assert "".join(pieces) == "".join(r.text.removeprefix(FENCE) for r in replies)
+        assert all(r.finish_reason in ("stop", "length") for r in replies)
+
+    def test_replies_wait_where_the_context_has_no_room_for_all(self, model, monkeypatch):
+        lanes = []
+        stream = model._engine.stream
+        monkeypatch.setattr(
+            model._engine, "stream", lambda request, *rest: lanes.append(request["n"]) or stream(request, *rest)
+        )
+        for longest, together in ((900, [2, 1]), (5000, [1, 1, 1]), (20, [3])):
+            lanes.clear()
+            replies = model.complete(ASK, n=3, max_tokens=longest, prefill=FENCE, stop=[" "])
+            assert ([r.finish_reason for r in replies], lanes) == (["stop"] * 3, together)
+
+    def test_what_a_reply_repeats_is_guessed_and_changes_nothing(self, model, path, monkeypatch):
+        # Where a model is in doubt, rounding decides: a step with guesses adds up in another order.
+        sure = {"prefill": ALPHABET * 2 + "a b c d e", "max_tokens": 40}
+
+        def written(model: LlamaModel) -> tuple[str, int]:
+            timings = []
+            stream = model._engine.stream
+
+            def listen(*call):
+                for chunk in stream(*call):
+                    timings.append(chunk.get("timings", {}).get("draft_n_accepted", 0))
+                    yield chunk
+
+            monkeypatch.setattr(model._engine, "stream", listen)
+            return model.complete([Message("user", "Repeat the alphabet.")], **sure)[0].text, max(timings)
+
+        text, guessed = written(model)
+        assert guessed > 10
+        monkeypatch.setattr("agent.models.llama._ALIKE", 2000)
+        plain = LlamaModel(path, context_tokens=2048)
+        assert written(plain) == (text, 0)
+        plain.close()
 
     def test_nothing_is_printed(self, path, capfd):
         model = LlamaModel(path, context_tokens=512)
@@ -117,11 +166,12 @@ class TestStopping:
                 threading.Thread(target=model.cancel).start()
 
         cancelled_at: list[float] = []
-        replies = model.complete(ASK, n=3, max_tokens=1500, temperature=1.5, on_token=on_token)
+        replies = model.complete(ASK, n=3, max_tokens=600, temperature=1.5, on_token=on_token)
         assert time.monotonic() - cancelled_at[0] < 1
-        assert [r.finish_reason for r in replies] == ["cancelled"]
+        assert [r.finish_reason for r in replies] == ["cancelled"] * 3
         assert replies[0].text == "".join(pieces)
         assert replies[0].usage.completion_tokens >= 3
+        assert all(r.text for r in replies)
         assert model.complete(ASK, max_tokens=2)[0].finish_reason == "length"
 
     def test_cancel_while_it_reads_the_prompt(self, model):
@@ -179,7 +229,7 @@ class TestStopping:
             sys.excepthook = hook
             model = LlamaModel({str(path)!r}, context_tokens=2048)
             def write():
-                model.complete([Message("user", "Write a long story.")], max_tokens=1900, temperature=1.5)
+                model.complete([Message("user", "Write a long story.")], max_tokens=1900, temperature=0.0)
             {ending}
             os.write(1, str(time.time()).encode())
         """
@@ -213,6 +263,39 @@ class TestStopping:
             [sys.executable, "-c", textwrap.dedent(script)], capture_output=True, text=True, timeout=120
         )
         assert (done.stdout, done.stderr) == ("[] [] []\n", "")
+
+
+class TestLaterRuns:
+    """What was read of the rules, kept on the disk."""
+
+    @pytest.mark.model
+    def test_the_rules_are_read_once_and_again_where_their_state_is_damaged(self, path, tmp_path):
+        rules = Message("system", "You write Python programs. " * 12)
+
+        def run(question: str) -> tuple[str, int]:
+            model = LlamaModel(path, context_tokens=1024, states=tmp_path, sha256="sum")
+            asked = []
+            stream = model._engine.stream
+            model._engine.stream = lambda *call: asked.append(call) or stream(*call)
+            reply = model.complete([rules, Message("user", question)], max_tokens=12)[0]
+            assert reply.usage.cached_tokens > model.count_tokens([rules]) - 8
+            model.close()
+            return reply.text, len(asked) - 1
+
+        text, read = run("Add two numbers.")
+        assert read == 1
+        [file] = tmp_path.iterdir()
+        state = file.read_bytes()
+        assert run("Count the lines of a file.")[1] == 0
+        file.write_bytes(state[:-1000])  # this would abort the runtime
+        assert run("Add two numbers.") == (text, 1)
+        assert [f.read_bytes() for f in tmp_path.iterdir()] == [state]
+
+    @pytest.mark.model
+    def test_a_folder_that_cannot_be_made_is_done_without(self, tmp_path):
+        (tmp_path / "file").write_text("")
+        assert _open_states(tmp_path / "file" / "states", "sum") is None
+        assert _open_states(tmp_path / "states", "sum") is not None
 
 
 class TestLoading:

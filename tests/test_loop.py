@@ -115,6 +115,53 @@ def test_a_mechanical_error_is_repaired_once_and_then_drawn_again(stage: Stage) 
 
 
 @jail
+def test_a_small_model_goes_on_from_the_statement_that_failed(stage: Stage) -> None:
+    model = ScriptedModel([fenced(f"x = 6 * 7\n{CRASH}"), "print('It is', x)\n```"], parameters=1.5)
+    result = stage.play(model)
+    assert result.answer == "It is 42"
+    assert (result.drafts, result.repairs) == (1, 1)
+    first, second = model.calls
+    assert second.messages == first.messages  # read already
+    assert second.prefill.startswith(f"```python\nx = 6 * 7\n# FAILED: {CRASH}\n# BECAUSE: NameError")
+    assert result.program is not None
+    assert result.program.code == "x = 6 * 7\nprint('It is', x)\n"
+
+
+@jail
+def test_a_draft_begins_with_the_files_read_and_the_second_without(stage: Stage) -> None:
+    (stage.folder / "sales.csv").write_text('item,price\nlamp,"1,200"\nchair,30\n')
+    replies = ["total = 0\n```", fenced("total = 1"), "total = sum(row['price'] for row in sales)\n```"]
+    model = ScriptedModel(replies, parameters=1.5)
+    result = stage.play(model, "Let total be the sum of the prices in sales.csv", checks=["total == 1230"])
+    assert result.outcome == "solved"
+    first, second, third = (call.prefill for call in model.calls)
+    assert "csv.DictReader" in first
+    assert first.endswith("# Task: Let total be the sum of the prices in sales.csv\n")
+    assert second == "```python\n"
+    assert third == first
+    assert [call.temperature for call in model.calls] == [0, 0, 0.8]
+
+
+@jail
+def test_reading_that_fails_is_left_to_the_model(stage: Stage) -> None:
+    rows = "".join(f"{i},{i}\n" for i in range(60_000)) + "60000,n/k\n"  # the probe sees the head alone
+    (stage.folder / "long.csv").write_text("id,price\n" + rows)
+    model = small("print('There are', sum(1 for _ in open('long.csv')), 'lines')")
+    assert stage.play(model, "How many lines has long.csv?").answer == "There are 60002 lines"
+    assert model.calls[0].prefill == "```python\n"
+
+
+@jail
+def test_a_reply_is_not_waited_for_when_the_time_is_over(stage: Stage) -> None:
+    model = small("x = 0\n" * 500 + "print(x)", pause=0.05)
+    result = stage.play(model, budget=Budget(seconds=1.5))
+    assert result.outcome == "gave_up"
+    assert "the 1.5 seconds for this task are over" in result.reason
+    assert result.seconds < 5
+    assert stage.of(Drafted)[0].problem == "its time was over"
+
+
+@jail
 def test_the_same_error_is_not_repaired_twice(stage: Stage) -> None:
     model = small(CRASH, CRASH + "\nx = 1", CRASH + "\nx = 2", CRASH + "\nx = 3", CRASH + "\nx = 4")
     result = stage.play(model)

@@ -28,7 +28,8 @@ from agent.models.weights import available, find_weights
 ASK = (Message("system", "You are a Python programmer."), Message("user", "Write a function that adds two numbers."))
 STORY = (Message("user", "Write a long story about the sea."),)
 FENCE = "```python\n"
-LONG: dict[str, Any] = {"max_tokens": 1500, "temperature": 1.5}
+# Greedy: a draw at a high temperature may be over after a few words.
+LONG: dict[str, Any] = {"max_tokens": 1500, "temperature": 0.0}
 Ident = tuple[int, str]
 
 
@@ -131,12 +132,13 @@ class TestReplies:
         assert usage.completion_tokens == 5
         assert usage.seconds > 0
 
-    def test_n_replies_are_those_of_successive_seeds(self, model: ModelProcess) -> None:
+    def test_replies_are_written_at_once_and_heard_one_after_another(self, model: ModelProcess) -> None:
+        pieces: list[str] = []
         options: dict[str, Any] = {"temperature": 1.2, "top_p": 0.95, "top_k": 40, "max_tokens": 12}
-        both = model.complete(ASK, n=2, seed=5, **options)
-        alone = [model.complete(ASK, seed=seed, **options)[0] for seed in (5, 6)]
-        assert [c.text for c in both] == [c.text for c in alone]
-        assert both[0].text != both[1].text
+        four = model.complete(ASK, n=4, seed=5, on_token=pieces.append, **options)
+        assert "".join(pieces) == "".join(c.text for c in four)
+        assert len({c.text for c in four}) == 4
+        assert [c.text for c in model.complete(ASK, n=4, seed=5, **options)] == [c.text for c in four]
 
     def test_listeners_are_called_in_the_thread_of_the_caller(self, model: ModelProcess) -> None:
         threads: set[int] = set()
@@ -184,7 +186,7 @@ class TestStopping:
 
         replies = model.complete(STORY, n=3, on_token=on_token, prefill="Once", **LONG)
         assert time.monotonic() - cancelled_at[0] < 0.5
-        assert [r.finish_reason for r in replies] == ["cancelled"]
+        assert {r.finish_reason for r in replies} == {"cancelled"}
         assert replies[0].text == "Once" + "".join(pieces)
         assert replies[0].usage.completion_tokens == len(pieces)
         began = time.monotonic()
@@ -233,10 +235,14 @@ class TestStopping:
             struck.append(time.monotonic())
             signal.raise_signal(signal.SIGINT)
 
-        threading.Timer(0.7, strike).start()
+        def on_token(piece: str) -> None:
+            if not struck:
+                threading.Timer(0.2, strike).start()
+                struck.append(time.monotonic())
+
         with pytest.raises(KeyboardInterrupt):
-            model.complete(STORY, **LONG)
-        assert time.monotonic() - struck[0] < 0.5
+            model.complete(STORY, on_token=on_token, **LONG)
+        assert time.monotonic() - struck[-1] < 3
         assert model.complete(ASK, max_tokens=2)[0].finish_reason == "length"
 
     def test_closing_ends_the_child_at_once(self, path: Path) -> None:
@@ -247,8 +253,8 @@ class TestStopping:
         began = time.monotonic()
         model.close()
         assert child not in children()
-        thread.join(1)
-        assert time.monotonic() - began < 1
+        thread.join(5)
+        assert time.monotonic() - began < 5
         assert replies[0].finish_reason == "cancelled"
         model.close()
         for call in (lambda: model.complete(ASK), lambda: model.count_tokens(ASK)):
@@ -279,7 +285,7 @@ class TestDying:
     def test_a_child_that_died_between_two_calls_is_replaced(self, path: Path) -> None:
         model, child = opened(path)
         os.kill(child, signal.SIGKILL)
-        wait_until(lambda: child not in children(), 2)
+        wait_until(lambda: child not in children(), 20)
         time.sleep(0.1)
         heard: list[str] = []
         model.complete(ASK, max_tokens=2, on_progress=lambda what, _: heard.append(what))
@@ -289,7 +295,7 @@ class TestDying:
     def test_a_replacement_that_was_interrupted_is_replaced_too(self, path: Path) -> None:
         model, child = opened(path)
         os.kill(child, signal.SIGKILL)
-        wait_until(lambda: child not in children(), 2)
+        wait_until(lambda: child not in children(), 20)
         time.sleep(0.1)
 
         def interrupt(what: str, share: float) -> None:

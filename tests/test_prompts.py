@@ -89,6 +89,16 @@ def test_the_function_asked_for(text: str, name: str | None) -> None:
         (">>> print(f(1))\n2\n", ()),
         ("assert this is odd", ()),
         ("f(1) returns the first prime", ()),
+        ("f([1])==>True\nf([2]) --> False", ("f([1]) == True", "f([2]) == False")),
+        ("def f(grid, k): ...\nInput: grid = [[1, 2]], k = 3\nOutput: [1]\n", ("f([[1, 2]], 3) == [1]",)),
+        ("def f(a, b=1, c=2): ...\nInput: c = 3, a = 1\nOutput: 4\n", ("f(c=3, a=1) == 4",)),
+        ("Input: [1, 2], 'x'\nOutput: 'y' because of it\n", ("f([1, 2], 'x') == 'y'",)),
+        ("输入：n = 3\n输出：6\n", ("f(3) == 6",)),
+        ("For lst = [] the output should be 0.\nIf n = 5, the result is -1", ("f([]) == 0", "f(5) == -1")),
+        ("def f(a): ...\nInput: b = 3\nOutput: 4\n", ()),  # no parameter of it
+        ("Input: a file\nOutput: 4\n", ()),
+        ("For n = 3 the output should be an error", ()),
+        ("Input: n = open('x')\nOutput: 4\n", ()),
     ],
 )
 def test_the_examples_in_a_task(text: str, examples: tuple[str, ...]) -> None:

@@ -38,6 +38,13 @@ def test_a_replay_gives_what_was_recorded(tmp_path: Path) -> None:
     assert [p.name for p in (tmp_path / "runs").iterdir()] == [run.id]  # it leaves no run of its own
 
 
+def test_a_replay_has_the_policy_that_was_chosen_by_hand(tmp_path: Path) -> None:
+    Agent(ScriptedModel([fenced("print(sqrt(4))")], parameters=1.5), runs=tmp_path, strategy="plain").run("Root of 4?")
+    run = load_run("last", tmp_path)
+    assert (run.strategy, run.status) == ("plain", "failed")  # what `small` would have mended
+    assert replay(run).same
+
+
 def test_a_replay_over_other_files_says_what_is_different(tmp_path: Path) -> None:
     folder = record(tmp_path, "n = int(open('n.txt').read())\nprint('n is', n)", checks=("n == 5",))
     (folder / "n.txt").write_text("6")

@@ -8,12 +8,13 @@ import os
 import resource
 import socket
 import struct
+import sys
 import threading
 import time
 from typing import Any
 
 import pytest
-from hypothesis import example, given, settings
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from sandbox.worker import wire
@@ -42,13 +43,11 @@ def fed(*pieces: bytes, limit: int = wire.MAX_FRAME) -> list[dict[str, Any]]:
 # -- whole frames -----------------------------------------------------------------------------------------------------
 
 
-@settings(deadline=None)
 @given(MESSAGES)
 def test_what_is_encoded_is_decoded(message):
     assert fed(wire.encode(message)) == [message]
 
 
-@settings(deadline=None)
 @given(st.lists(MESSAGES, max_size=4), st.data())
 def test_frames_arrive_whole_however_they_were_cut(messages, data):
     stream = b"".join(map(wire.encode, messages))
@@ -57,7 +56,43 @@ def test_frames_arrive_whole_however_they_were_cut(messages, data):
     assert fed(*(stream[a:b] for a, b in itertools.pairwise(edges))) == messages
 
 
-@settings(deadline=None, max_examples=300)
+# Streams in which frames, whole and broken, are common.
+BODIES = st.one_of(
+    MESSAGES.map(lambda message: json.dumps(message).encode()),
+    st.binary(max_size=40),
+    st.lists(st.sampled_from([b"{", b"}", b"[", b"]", b'"', b"\\u", b"d800", b":", b",", b"1", b"e999", b"NaN"])).map(
+        b"".join
+    ),
+)
+FRAMES = st.builds(framed, BODIES, st.none() | st.sampled_from([0, 1, 2, 300, 1 << 31]))
+STREAMS = st.lists(FRAMES | st.binary(max_size=8), max_size=5).map(b"".join)
+
+
+def heard(pieces: list[bytes], limit: int, items: int) -> tuple[list[dict[str, Any]], str]:
+    """The messages that come before an error, if one does; what the reader holds is looked at after each piece."""
+    reader, messages = wire.FrameReader(limit, items), []
+    try:
+        for piece in pieces:
+            for message in reader.feed(piece):
+                messages.append(message)
+            assert len(reader._buffer) <= limit + 4
+    except wire.ProtocolError as error:
+        return messages, str(error)
+    return messages, ""
+
+
+@given(STREAMS, st.lists(st.integers(0, 400), max_size=8), st.integers(0, 300), st.integers(0, 50))
+@example(framed(b"{}") + framed(b"[]") + framed(b"{}"), [3, 5], 300, 50)
+@example(framed(b'{"a":1,"a":[2]}') + framed(b'{"s":"\\ud800,,,,"}'), [4], 300, 3)
+def test_any_stream_gives_the_same_however_it_was_cut(stream, cuts, limit, items):
+    edges = [0, *sorted(min(cut, len(stream)) for cut in cuts), len(stream)]
+    pieces = [stream[a:b] for a, b in itertools.pairwise(edges)]
+    whole = heard([stream], limit, items)
+    assert heard(pieces, limit, items) == whole
+    assert heard([stream[i : i + 1] for i in range(len(stream))], limit, items) == whole
+    assert all(type(message) is dict for message in whole[0])
+
+
 @given(st.lists(st.binary(max_size=64), max_size=6))
 @example([b"\0\0\0\2{}", b"\0\0\0\2[]"])
 @example([b"\0\0\0\0"])
@@ -71,7 +106,6 @@ def test_any_bytes_are_objects_or_a_protocol_error(pieces):
     assert all(type(message) is dict for message in messages)
 
 
-@settings(deadline=None, max_examples=300)
 @given(st.binary(max_size=200))
 def test_any_body_is_an_object_or_a_protocol_error(body):
     try:
@@ -102,10 +136,11 @@ def test_forged_frames_are_refused(body):
 
 
 def test_numbers_out_of_range_stay_harmless():
-    (message,) = fed(framed(b'{"b":-0.0,"c":1e-999,"d":' + b"9" * 4000 + b"}"))
-    assert message["c"] == 0 and message["d"] > 0
-    with pytest.raises(wire.ProtocolError):
-        fed(framed(b'{"a":1e999}'))
+    (message,) = fed(framed(b'{"b":-0.0,"c":1e-999,"d":-9223372036854775808}'))
+    assert message["c"] == 0 and message["d"] == -(2**63)
+    for number in (b"1e999", b"9" * 21, b"-" + b"9" * 20):
+        with pytest.raises(wire.ProtocolError):
+            fed(framed(b'{"a":' + number + b"}"))
 
 
 def test_duplicate_keys_lone_surrogates_and_nul_are_plain_values():
@@ -145,7 +180,7 @@ def test_many_items_cost_the_host_neither_time_nor_memory(item):
     before, began = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, time.monotonic()
     with pytest.raises(wire.ProtocolError, match="items"):
         fed(frame)
-    assert time.monotonic() - began < 1
+    assert time.monotonic() - began < 5
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 64 << 10  # KiB: copies of the frame
 
 
@@ -153,7 +188,7 @@ def test_bytes_one_at_a_time_take_linear_time():
     stream = wire.encode({"a": "x" * 20_000}) * 3
     reader, began = wire.FrameReader(), time.monotonic()
     messages = [m for i in range(len(stream)) for m in reader.feed(stream[i : i + 1])]
-    assert len(messages) == 3 and time.monotonic() - began < 2
+    assert len(messages) == 3 and time.monotonic() - began < 5
 
 
 # -- over a socket ----------------------------------------------------------------------------------------------------
@@ -205,7 +240,6 @@ def test_a_large_message_is_sent_whole(pair):
     assert received == (message, [])
 
 
-@settings(deadline=None, max_examples=100)
 @given(st.binary(max_size=300))
 def test_receive_refuses_what_is_no_frame(stream):
     one, two = socket.socketpair()
@@ -217,3 +251,15 @@ def test_receive_refuses_what_is_no_frame(stream):
         except wire.ProtocolError:
             return
         assert got is None or type(got[0]) is dict
+
+
+def test_nesting_does_not_reach_the_end_of_the_stack_where_the_recursion_limit_was_raised():
+    limit = sys.getrecursionlimit()
+    sys.setrecursionlimit(10**6)
+    try:
+        for body in (b'{"a":' + b"[" * 400_000, b'{"a":' * 100_000, b'{"a":"",' + b'"b":[' * 5_000):
+            with pytest.raises(wire.ProtocolError):
+                wire.decode(body)
+    finally:
+        sys.setrecursionlimit(limit)
+    assert wire.decode(b'{"a":"' + b"[" * 10_000 + b'"}') == {"a": "[" * 10_000}

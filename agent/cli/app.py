@@ -4,9 +4,14 @@ from __future__ import annotations
 
 import click
 
+from ..repl.command import repl
+from .bench import bench
 from .execute import execute
 from .history import apply, replay, runs, show
 from .host import doctor, model
+from .image import image
+from .packages import packages
+from .script import save, script
 from .solve import run
 
 __all__ = ["app"]
@@ -20,10 +25,11 @@ def app() -> None:
 
     \b
       sandsmith run "Which region sold most?" sales.csv
+      sandsmith repl reports/
       sandsmith exec script.py
       sandsmith doctor
     """
 
 
-for command in (run, execute, apply, runs, show, replay, doctor, model):
+for command in (run, repl, execute, apply, runs, show, replay, save, script, doctor, model, packages, image, bench):
     app.add_command(command)

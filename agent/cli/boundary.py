@@ -6,29 +6,16 @@ import os
 import signal
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass
-from pathlib import Path
 from types import FrameType
 
 import click
 
+from .door import FAILED, INTERNAL, UNAVAILABLE, USAGE, Door
 from .terminal import note, use_utf8
 
-__all__ = ["FAILED", "INTERNAL", "OK", "UNAVAILABLE", "USAGE", "Door", "main"]
+__all__ = ["main"]
 
-OK, FAILED, USAGE, UNAVAILABLE, INTERNAL = 0, 1, 2, 3, 70
 _INTERRUPTED = 130
-
-
-@dataclass(slots=True)
-class Door:
-    """What a command tells the boundary while it runs (click's `obj`)."""
-
-    verbose: bool = False
-    trace: Path | None = None
-    """Where the trace of the run in progress is."""
-    abandoned: bool = False
-    """Whether a thread may be stuck in foreign code: then the process ends without waiting for it."""
 
 
 def main(args: Sequence[str] | None = None) -> int:

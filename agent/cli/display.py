@@ -14,7 +14,7 @@ from .terminal import clean, is_live, note
 if TYPE_CHECKING:
     from rich.console import Console, RenderableType
 
-__all__ = ["STYLES", "Display", "console", "open_display"]
+__all__ = ["STYLES", "Display", "console", "doing", "open_display"]
 
 _CODE_LINES = 8
 """Lines of the program being written that are shown at once."""
@@ -102,7 +102,7 @@ class _Live(_Quiet):
         )
 
     def show(self, event: Event) -> None:
-        self._doing = _doing(event) or self._doing
+        self._doing = doing(event) or self._doing
         if isinstance(event, Tokens):
             self._reply = (self._reply + event.text)[-_KEEP:]
         elif not isinstance(event, Progressed):
@@ -142,7 +142,7 @@ class _Live(_Quiet):
         return Panel(code, border_style="dim", expand=True)
 
 
-def _doing(event: Event) -> str:
+def doing(event: Event) -> str:
     """What goes on after `event`."""
     match event:
         case Progressed():

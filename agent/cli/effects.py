@@ -12,7 +12,7 @@ from .terminal import ask, clean, is_interactive, is_live, note
 if TYPE_CHECKING:
     from sandbox import Changes
 
-__all__ = ["Settlement", "diff_lines", "print_lines", "settle"]
+__all__ = ["Settlement", "diff_lines", "print_lines", "settle", "styled"]
 
 _DIFF_LINES = 40
 """Lines of one file's diff that are shown before the question."""
@@ -72,6 +72,11 @@ def diff_lines(changes: Changes, *, most: int | None = None) -> Iterator[Line]:
         yield from (Line(line, _diff_style(line)) for line in lines[:most])
         if most is not None and len(lines) > most:
             yield Line(f"... {len(lines) - most} more lines", "dim")
+
+
+def styled(diff: str) -> Iterator[Line]:
+    """The lines of a unified diff."""
+    return (Line(line, _diff_style(line)) for line in diff.splitlines())
 
 
 def print_lines(lines: Iterator[Line]) -> None:

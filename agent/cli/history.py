@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from .boundary import FAILED, OK
+from .door import FAILED, OK
 from .terminal import note, say, say_json
 
 if TYPE_CHECKING:
@@ -161,6 +161,7 @@ def _row(run: Run) -> dict[str, Any]:
         "model": run.model,
         "seconds": run.seconds,
         "reason": run.reason,
+        "packages": run.packages and run.packages.to_json(),
         "path": str(run.path),
     }
 
@@ -176,6 +177,8 @@ def _overview(run: Run) -> Iterator[str]:
     yield f"outcome  {run.status}{': ' + run.reason if run.reason else ''}"
     yield f"model    {run.model}"
     yield f"seconds  {run.seconds:.1f}"
+    if run.packages:
+        yield f"packages {' '.join(map(str, run.packages.packages))}"
     yield f"kept in  {run.path}"
     if program := run.program():
         yield "\nprogram"

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from .boundary import OK, UNAVAILABLE
+from .door import OK, UNAVAILABLE
 from .terminal import is_live, note, say, say_json
 
 if TYPE_CHECKING:
@@ -34,7 +34,7 @@ _WHERE = {
 @click.command()
 @click.option("--json", "as_json", is_flag=True, help="One JSON object on stdout.")
 def doctor(as_json: bool) -> int:
-    """Say what the jail is made of here, and which models and packages there are.
+    """Say what the jail is made of here, and which containers, models and packages there are.
 
     The exit code is 0 when programs can be run, 3 when the jail cannot be built.
 
@@ -42,13 +42,14 @@ def doctor(as_json: bool) -> int:
       sandsmith doctor
       sandsmith doctor --json | jq .jail
     """
-    probes = _probes()
+    probes, containers = _probes(), _containers()
     usable = all(p.ok for p in probes if p.needed)
     rows = _available()
     if as_json:
-        say_json(_report(probes, usable, rows))
+        say_json(_report(probes, containers, usable, rows))
     else:
-        say("\n".join([*_jail_lines(probes, usable), "", *_model_lines(rows), "", *_package_lines()]))
+        lines = [*_jail_lines(probes, usable), "", *_docker_lines(containers), "", *_model_lines(rows)]
+        say("\n".join([*lines, "", *_package_lines()]))
     return OK if usable else UNAVAILABLE
 
 
@@ -58,11 +59,18 @@ def _probes() -> list[Probe]:
 
         raise SandboxUnavailable(
             f"the jail needs Linux, and this is {platform.system()}",
-            hint="use a Linux machine, a virtual machine, WSL 2 or a container",
+            hint="use a Linux machine, a virtual machine, WSL 2 or a container; `--sandbox restricted` runs small "
+            "programs here, with no wall: only its language policy and the limits of a process hold",
         )
     from sandbox.jail import doctor as probe
 
     return list(probe())
+
+
+def _containers() -> list[Probe]:
+    from sandbox.docker import doctor as probe
+
+    return probe()
 
 
 def _available() -> list[Available]:
@@ -71,12 +79,13 @@ def _available() -> list[Available]:
     return list(available())
 
 
-def _report(probes: list[Probe], usable: bool, rows: list[Available]) -> dict[str, Any]:
+def _report(probes: list[Probe], containers: list[Probe], usable: bool, rows: list[Available]) -> dict[str, Any]:
     return {
         "ok": usable,
         "platform": platform.platform(),
         "python": platform.python_version(),
         "jail": [asdict(p) for p in probes],
+        "docker": [asdict(p) for p in containers],
         "models": _model_data(rows),
         "packages": {name: _version(name) for name in _PACKAGES},
     }
@@ -86,9 +95,18 @@ def _jail_lines(probes: list[Probe], usable: bool) -> Iterator[str]:
     yield f"{platform.platform()}, Python {platform.python_version()}"
     yield ""
     yield "the jail can be built here" if usable else "the jail CANNOT be built here"
-    for probe in probes:
-        mark = "ok  " if probe.ok else "FAIL" if probe.needed else "no  "
-        yield f"  {mark} {probe.name}: {probe.detail}"
+    yield from map(_probe_line, probes)
+
+
+def _docker_lines(containers: list[Probe]) -> Iterator[str]:
+    usable = all(p.ok for p in containers if p.name == "container")
+    yield "containers can be used here (--sandbox docker)" if usable else "containers cannot be used here"
+    yield from map(_probe_line, containers)
+
+
+def _probe_line(probe: Probe) -> str:
+    mark = "ok  " if probe.ok else "FAIL" if probe.needed else "no  "
+    return f"  {mark} {probe.name}: {probe.detail}"
 
 
 def _model_lines(rows: list[Available]) -> Iterator[str]:

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Literal
 
 from agent.events import Drafted, Event, Executed, Finished, Judged, Mended, ModelLoaded, Planned, Prompted, Started
 from agent.task import CheckResult, Plan, RunResult
-from sandbox import Execution
+from sandbox import Execution, Receipt
 
-__all__ = ["Line", "Style", "describe", "outcome_line"]
+__all__ = ["Line", "Style", "describe", "network_hint", "outcome_line", "problem_line", "requests_line", "weak_wall"]
 
 Style = Literal["plain", "dim", "good", "bad", "warn"]
 
@@ -44,6 +45,18 @@ def describe(event: Event, *, verbose: bool = False) -> Iterator[Line]:
             yield outcome_line(event.result)
         case _:
             pass
+
+
+def weak_wall(receipt: Receipt) -> str:
+    """What to say, once, of a wall of the weakest tier, or of none; nothing of a stronger one."""
+    if receipt.kind == "restricted" and receipt.tier is None:
+        return "warning: no wall: on this system only the language policy and the limits of a process hold"
+    if receipt.tier != "landlock":
+        return ""
+    return (
+        "warning: a weaker wall: there are no namespaces here, and programs run behind Landlock and seccomp alone; "
+        "`sandsmith doctor` tells more, --min-tier namespaces refuses"
+    )
 
 
 def outcome_line(result: RunResult) -> Line:
@@ -103,12 +116,29 @@ def _draft(event: Drafted, verbose: bool) -> Iterator[Line]:
 
 
 def _execution(attempt: int, execution: Execution, verbose: bool) -> Iterator[Line]:
+    if asked := requests_line(execution):
+        yield Line(f"{attempt}: {asked}", "dim")
+    yield from (Line(f"{attempt}: {text}", "warn") for text in execution.notes)
     if execution.ok:
         yield Line(f"{attempt}: ran in {execution.seconds:.2f} s")
         return
     yield Line(f"{attempt}: {problem_line(execution)}", "bad")
     if verbose and execution.error:
         yield from _block("traceback", execution.error.traceback)
+
+
+def requests_line(execution: Execution) -> str:
+    """Which hosts were asked for, in one line; empty when none was."""
+    asked = Counter((f"{r.host}:{r.port}", r.outcome) for r in execution.requests)
+    told = [f"{host} {outcome}{f' {n} times' if n > 1 else ''}" for (host, outcome), n in asked.most_common(5)]
+    more = [f"{len(asked) - 5} more"] if len(asked) > 5 else []
+    return f"network: {', '.join(told + more)}" if told else ""
+
+
+def network_hint(execution: Execution) -> str:
+    """What to do about a program that failed for want of network; empty for others."""
+    notes = execution.error.notes if execution.error else ()
+    return next((f"hint: {_one_line(text, 400)}" for text in notes if "--allow-host" in text), "")
 
 
 def problem_line(execution: Execution) -> str:

@@ -2,17 +2,36 @@
 
 from __future__ import annotations
 
-import os
 import re
-import tempfile
 from pathlib import Path
 
 import click
 
-__all__ = ["parse_env", "refuse_existing", "size", "write_file"]
+from agent.files import write_file
+
+__all__ = ["by_policy", "min_tier", "parse_env", "refuse_existing", "sandbox_kind", "size", "write_file"]
 
 _UNITS = {"": 1, "K": 1024, "M": 1024**2, "G": 1024**3}
 _SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*([KMG]?)(?:i?B)?\Z", re.IGNORECASE)
+
+
+min_tier = click.option(
+    "--min-tier",
+    type=click.Choice(("landlock", "namespaces", "full")),
+    help="Refuse to run behind a weaker wall than this one (see `sandsmith doctor`).",
+)
+sandbox_kind = click.option(
+    "--sandbox",
+    "kind",
+    type=click.Choice(("restricted", "jail", "docker")),
+    help="What programs run in: a restricted Python, the jail (default), or a jail in a container.",
+)
+by_policy = click.option(
+    "--policy",
+    "strategy",
+    metavar="NAME",
+    help="How to drive the model: small, large or plain (default: by its size).",
+)
 
 
 def size(value: str) -> int:
@@ -39,18 +58,3 @@ def refuse_existing(path: Path | None, option: str, *, force: bool) -> None:
         raise click.BadParameter(f"{path} cannot be written: no such folder", param_hint=option)
     if path.exists() and not force:
         raise click.BadParameter(f"{path} exists (--force overwrites it)", param_hint=option)
-
-
-def write_file(path: Path, data: bytes) -> None:
-    """Whole or not at all. A symbolic link at `path` is replaced, never followed."""
-    handle, part = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(data)
-        mask = os.umask(0)
-        os.umask(mask)
-        Path(part).chmod(0o666 & ~mask)
-        Path(part).replace(path)
-    except BaseException:
-        Path(part).unlink(missing_ok=True)
-        raise

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
-import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from .boundary import FAILED, OK, Door
-from .options import refuse_existing, size, write_file
+from .door import FAILED, OK, Door
+from .options import by_policy, min_tier, refuse_existing, sandbox_kind, size, write_file
+from .packages import installed, with_packages
 from .pump import Pump
 from .stdin import decode, read_text, take_input
 from .terminal import note, say, say_json
@@ -18,11 +18,11 @@ from .terminal import note, say, say_json
 if TYPE_CHECKING:
     from agent.events import Event
     from agent.task import Budget, Check, RunResult, Task
-    from sandbox import Policy
+    from sandbox import Policy, Tier
 
     from .display import Display
 
-__all__ = ["run"]
+__all__ = ["follow", "run"]
 
 _TEXT = 1024 * 1024
 """Bytes of a task or a test file."""
@@ -54,8 +54,13 @@ class _Options:
     quiet: bool
     folder: Path
     prompt_file: str | None
+    allow_host: tuple[str, ...]
     memory: int | None
     wall: float | None
+    packages: tuple[str, ...]
+    kind: str | None
+    min_tier: Tier | None
+    strategy: str | None
 
 
 @click.command("run")
@@ -84,8 +89,13 @@ class _Options:
     help="The working folder, seen as a copy-on-write view (default: the current one).",
 )
 @click.option("--prompt-file", metavar="FILE", help="Read the task from a file (`-`: from stdin).")
+@click.option("--allow-host", multiple=True, metavar="HOST[:PORT]", help="Let programs reach this host (port 443).")
 @click.option("--memory", type=size, metavar="SIZE", help="Memory of one execution (2G).")
 @click.option("--wall", type=click.FloatRange(0, min_open=True), metavar="S", help="Seconds of one execution (30).")
+@with_packages
+@sandbox_kind
+@min_tier
+@by_policy
 @click.pass_obj
 def run(door: Door, **options: Any) -> int:
     """Solve TASK with a program: write it, run it in the jail, check it, repair it.
@@ -98,12 +108,14 @@ def run(door: Door, **options: Any) -> int:
       sandsmith run "Write slugify(text)" --check 'slugify("A b") == "a-b"' --save slug.py
       df -h | sandsmith run "Which disk is fullest? Print its mount point."
     """
+    from sandbox.scratch import Scratch
+
     chosen = _Options(**options)
     door.verbose = chosen.verbose
     refuse_existing(chosen.save, "--save", force=chosen.force)
     refuse_existing(chosen.trace, "--trace", force=chosen.force)
-    with tempfile.TemporaryDirectory(prefix="sandsmith-") as inputs:
-        return _solve(door, chosen, _task(chosen, Path(inputs)))
+    with Scratch() as inputs:
+        return _solve(door, chosen, _task(chosen, inputs))
 
 
 def _task(chosen: _Options, inputs: Path) -> Task:
@@ -163,10 +175,17 @@ def _budget(chosen: _Options) -> Budget:
 
 
 def _policy(chosen: _Options) -> Policy:
+    from agent.settings import load_settings
     from sandbox import Policy
 
     limits = {"memory_bytes": chosen.memory, "wall_seconds": chosen.wall}
-    return Policy(**{name: value for name, value in limits.items() if value is not None})  # pyright: ignore[reportArgumentType]
+    given: dict[str, Any] = {name: value for name, value in limits.items() if value is not None}
+    return Policy(
+        **given,
+        minimum_tier=chosen.min_tier or load_settings().minimum_tier,
+        allow_hosts=chosen.allow_host,
+        packages=installed(chosen.packages, quiet=chosen.quiet),
+    )
 
 
 def _solve(door: Door, chosen: _Options, task: Task) -> int:
@@ -174,10 +193,16 @@ def _solve(door: Door, chosen: _Options, task: Task) -> int:
 
     from .display import open_display
 
-    agent = Agent(chosen.model, policy=_policy(chosen), budget=_budget(chosen))
+    agent = Agent(
+        chosen.model,
+        sandbox=chosen.kind,
+        policy=_policy(chosen),
+        budget=_budget(chosen),
+        strategy=chosen.strategy,
+    )
     pump = Pump(lambda: agent.stream(task), agent.cancel)
     with open_display(quiet=chosen.quiet, verbose=chosen.verbose) as display:
-        result = _follow(pump, display, door)
+        result = follow(pump, display, door)
     door.abandoned = pump.signal is not None  # a model that is being loaded would be waited for
     _deliver(chosen, task, result, door)
     if pump.signal is not None:
@@ -186,13 +211,15 @@ def _solve(door: Door, chosen: _Options, task: Task) -> int:
     return OK if result.ok else FAILED
 
 
-def _follow(pump: Pump[Event], display: Display, door: Door) -> RunResult:
+def follow(pump: Pump[Event], display: Display, door: Door) -> RunResult:
     """Show every event as it comes, and return the result of the last."""
-    from agent.events import Finished, Started
+    from agent.events import Executed, Finished, Started
     from agent.store import load_run
     from agent.task import RunResult
 
-    run_id = ""
+    from .lines import Line, weak_wall
+
+    run_id = warning = ""
     result: RunResult | None = None
     for event in pump:
         if isinstance(event, Started):
@@ -200,6 +227,8 @@ def _follow(pump: Pump[Event], display: Display, door: Door) -> RunResult:
             door.trace = load_run(run_id).path / "trace.jsonl"
         elif isinstance(event, Finished):
             result = event.result
+        elif isinstance(event, Executed) and not warning and (warning := weak_wall(event.execution.receipt)):
+            display.line(Line(warning, "warn"))
         display.show(event)
     return result or RunResult("interrupted", reason="interrupted", run_id=run_id)
 
@@ -227,10 +256,14 @@ def _deliver(chosen: _Options, task: Task, result: RunResult, door: Door) -> Non
 
 def _explain(chosen: _Options, result: RunResult) -> None:
     """Where to look at what did not work. Its output is no answer, so stdout stays empty."""
+    from .lines import network_hint
+
     if result.answer:
         note(f"the best program printed:\n{_head(result.answer)}")
     if chosen.save:
         note(f"{chosen.save} was not written")
+    if result.execution and (hint := network_hint(result.execution)):
+        note(hint)
     if result.run_id:
         note(f"`sandsmith show {result.run_id}` shows what there is")
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import json
 import os
 import sys
 from contextlib import suppress
@@ -43,8 +42,10 @@ def say(text: str) -> None:
 
 
 def say_json(value: Any) -> None:
-    """Data: one JSON object on stdout (on a terminal in ASCII, so that no control character can hide in it)."""
-    _write(sys.stdout, json.dumps(value, indent=2, ensure_ascii=sys.stdout.isatty()) + "\n")
+    """Data: one JSON object on stdout, in which control characters stand as escapes."""
+    from sandbox.text import json_text
+
+    _write(sys.stdout, json_text(value, indent=2) + "\n")
 
 
 def note(text: str) -> None:

@@ -87,7 +87,9 @@ def _embedded(known: KnownModel, on_progress: OnProgress | None) -> Model:
 
     require_xllamacpp()  # before gigabytes are joined for nothing
     file = find_weights(known, on_progress=on_progress)
-    return ModelProcess(file, name=known.name, parameters=known.parameters, on_progress=on_progress)
+    return ModelProcess(
+        file, name=known.name, parameters=known.parameters, sha256=known.sha256, on_progress=on_progress
+    )
 
 
 def _unknown(spec: str) -> ConfigError:

@@ -1,14 +1,15 @@
-"""What every model needs to serve a call: to be cancelled from outside, and to stop where it was told to."""
+"""What a model needs to serve a call: to be cancelled from outside, to stop where it was told to, to be heard."""
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Generator, Sequence
 from contextlib import contextmanager
 from threading import Event
 
-from .base import Message
+from .base import Message, OnToken
 
-__all__ = ["Calls", "StopGate", "estimate_tokens"]
+__all__ = ["Calls", "InTurn", "StopGate", "estimate_tokens"]
 
 
 class Calls:
@@ -64,6 +65,30 @@ class StopGate:
         """Length of the longest end of `text` that begins a stop string."""
         longest = min(len(text), max(map(len, self._stop), default=0))
         return next((k for k in range(longest, 0, -1) if any(s.startswith(text[-k:]) for s in self._stop)), 0)
+
+
+class InTurn:
+    """Lets a listener hear replies that are written side by side as if they were written one after another."""
+
+    def __init__(self, on_token: OnToken) -> None:
+        self._on_token = on_token
+        self._now = 0
+        """The reply that is heard as it is written."""
+        self._waiting: defaultdict[int, str] = defaultdict(str)
+        self._complete: set[int] = set()
+
+    def take(self, reply: int, piece: str) -> None:
+        """The next piece of a reply, counted from 0; an empty one when it is complete."""
+        if not piece:
+            self._complete.add(reply)
+        elif reply == self._now:
+            self._on_token(piece)
+        else:
+            self._waiting[reply] += piece
+        while self._now in self._complete:
+            self._now += 1
+            if text := self._waiting.pop(self._now, ""):
+                self._on_token(text)
 
 
 def estimate_tokens(messages: Sequence[Message]) -> int:

@@ -4,9 +4,11 @@ The native code runs in a thread of its own and reports through a queue, so that
 time. It insists on an HTTP door; that is put on a unix socket in a private folder whose name is removed at once, so
 that only this process can still find it (it serves to count tokens).
 
-Covered: streaming, prefill, stop strings, cancelling within one batch of the prompt or one token of the reply, exact
-token counts. Not covered: several replies at once, files made to attack the native parser: load only weights whose
-origin you trust.
+Covered: streaming, prefill, stop strings, cancelling within one batch of the prompt or one step of the replies, exact
+token counts, several replies at once to a prompt that is read once, what was read kept in memory and on the disk,
+guesses where a reply repeats its prompt. How many tokens are computed together decides how sums are rounded: where the
+model is in doubt, a seed may lead elsewhere in other company, or after another cache. Not covered: files made to attack
+the native parser: load only weights whose origin you trust.
 """
 
 from __future__ import annotations
@@ -14,6 +16,7 @@ from __future__ import annotations
 import contextlib
 import http.client
 import importlib
+import importlib.metadata
 import importlib.util
 import json
 import os
@@ -24,27 +27,42 @@ import tempfile
 import time
 import weakref
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from threading import Event, Lock, Thread
 from typing import Any, cast
 
-from agent.errors import ConfigError, ModelRejected, ModelUnavailable
+from agent.errors import ConfigError, Fault, ModelRejected, ModelUnavailable
 
 from .base import Completion, FinishReason, Message, ModelProfile, OnProgress, OnToken, Usage
-from .calls import Calls
+from .calls import Calls, InTurn
+from .states import States
 
 __all__ = ["LlamaModel", "check_gguf", "is_gguf", "require_xllamacpp"]
 
 Chunk = Mapping[str, Any]
+OnPiece = Callable[[int, str], None]
+"""Called with the number of a reply and its next piece, which is empty when the reply is complete."""
 
-_BATCH = 64
+_LANES = 4
+"""Replies that are written at once. They share the context, so no memory is set aside for the others."""
+_GUESS = 15
+"""Tokens guessed at once, from where the last `_ALIKE` ones stood before: a repair copies most of the program, and is
+written twice as fast. Reading 16 tokens takes as long as writing 8 (1.5B, two cores). Drafts repeat too little for a
+guess, so it costs them nothing; the runtime has no switch for a single request."""
+_ALIKE = 12
+_BATCH = _LANES * (1 + _GUESS)
 """Prompt tokens read between two looks at the cancel flag: about a second for 1.5B on two cores, and no slower
-there than the 512 that llama.cpp would take (measured: 56 against 53 tokens a second)."""
+there than the 512 that llama.cpp would take (measured: 56 against 53 tokens a second). The runtime aborts where a
+batch cannot hold the guesses of all lanes."""
 _LEAST_REPLY = 64
 """A prompt that leaves less room than this many tokens is refused."""
 _PROMPT_CACHE_MIB = 512
 """Memory for the states of earlier prompts, so that going back to one does not mean reading it again."""
+_FIRST = 0
+"""The lane that the rules are read in."""
+_STREAMED: Mapping[str, Any] = {"stream": True, "stream_options": {"include_usage": True}}
 _INSTALL = "pip install 'sandsmith[local]'"
 
 
@@ -52,8 +70,10 @@ class LlamaModel:
     """A GGUF file run by llama.cpp on the CPU.
 
     `context_tokens` bounds prompt and reply together; `threads` defaults to the physical cores this process may use.
-    Raises `ConfigError` for a file that is not there and `ModelUnavailable` for one that cannot be loaded or when
-    xllamacpp is not installed. Loading takes seconds, in which no thread of this process can do anything.
+    The state after a system message is kept in the folder `states` for later runs; `sha256`, the sum of the file, tells
+    it from those of other models. Raises `ConfigError` for a file that is not there and `ModelUnavailable` for one that
+    cannot be loaded or when xllamacpp is not installed. Loading takes seconds, in which no thread of this process can
+    do anything.
     """
 
     def __init__(
@@ -64,12 +84,17 @@ class LlamaModel:
         parameters: float | None = None,
         context_tokens: int = 8192,
         threads: int | None = None,
+        states: Path | str | None = None,
+        sha256: str = "",
         on_progress: OnProgress | None = None,
     ) -> None:
         path = Path(path)
         if on_progress is not None:
             on_progress("loading the model", 0.0)
-        self._engine = _Engine(path, context_tokens, threads or physical_cores())
+        self._states = _open_states(Path(states), sha256) if states else None
+        self._begun: set[str] = set()
+        """System messages whose state is at hand, or was tried to be had."""
+        self._engine = _Engine(path, context_tokens, threads or physical_cores(), self._states)
         about = self._engine.about()
         self._profile = ModelProfile(
             name=name or path.stem,
@@ -101,31 +126,62 @@ class LlamaModel:
         on_token: OnToken | None = None,
         on_progress: OnProgress | None = None,
     ) -> list[Completion]:
-        """See `Model.complete`. The `n` replies are drawn one after another, with seeds `seed`, `seed + 1`, ..."""
+        """See `Model.complete`. Replies are written four at once where their length leaves room for that, with the
+        seeds `seed`, `seed + 1`, ...; `on_token` hears them one after another."""
+        return self.draw(
+            messages,
+            n=n,
+            temperature=temperature,
+            top_p=top_p,
+            top_k=top_k,
+            max_tokens=max_tokens,
+            stop=stop,
+            seed=seed,
+            prefill=prefill,
+            on_piece=InTurn(on_token).take if on_token is not None else _ignore,
+            on_progress=on_progress,
+        )
+
+    def draw(
+        self,
+        messages: Sequence[Message],
+        *,
+        n: int,
+        temperature: float,
+        top_p: float,
+        top_k: int,
+        max_tokens: int,
+        stop: Sequence[str],
+        seed: int | None,
+        prefill: str,
+        on_piece: OnPiece,
+        on_progress: OnProgress | None,
+    ) -> list[Completion]:
+        """What `complete` does, but `on_piece` hears the replies as they are written."""
         chat = _chat(messages, prefill)
+        room = self._room(chat)
+        length = min(max_tokens, room)
         request: dict[str, Any] = {
             "messages": chat,
             "temperature": temperature,
             "top_p": top_p,
             "top_k": top_k,
             "min_p": 0.0,
-            "max_tokens": min(max_tokens, self._room(chat)),
+            "max_tokens": length,
             "stop": list(stop),
-            "stream": True,
-            "stream_options": {"include_usage": True},
             "return_progress": True,
         }
         drawn: list[Completion] = []
         with self._engine.calls.begin() as cancelled:
-            for i in range(n):
-                reply = _Reply(prefill)
-                seeded = request if seed is None else {**request, "seed": seed + i}
-                with contextlib.closing(self._engine.stream(seeded, cancelled)) as chunks:
+            self._begin(messages, cancelled)
+            while len(drawn) < n and not (drawn and cancelled.is_set()):
+                lanes = min(n - len(drawn), _LANES, room // length)
+                seeded = {} if seed is None else {"seed": seed + len(drawn)}
+                batch = _Batch(prefill, lanes, len(drawn), on_piece, on_progress)
+                with contextlib.closing(self._engine.stream({**request, **seeded, "n": lanes}, cancelled)) as chunks:
                     for chunk in chunks:
-                        reply.take(chunk, on_token, on_progress)
-                drawn.append(reply.completion())
-                if cancelled.is_set():
-                    break
+                        batch.take(chunk)
+                drawn += batch.completions()
         return drawn
 
     def count_tokens(self, messages: Sequence[Message]) -> int:
@@ -138,6 +194,23 @@ class LlamaModel:
     def close(self) -> None:
         """Stop what runs and free the memory. Safe to call again."""
         self._finalizer()
+
+    def _begin(self, messages: Sequence[Message], cancelled: Event) -> None:
+        """Have the state after the system message at hand: from an earlier run, else read, and kept for later ones."""
+        first = messages[0] if messages else None
+        if self._states is None or first is None or first.role != "system" or first.content in self._begun:
+            return
+        self._begun.add(first.content)
+        with contextlib.suppress(Fault):  # a template may demand more than that; then the prompt is read as a whole
+            if name := self._states.find(first.content):
+                self._engine.restore(name)
+                return
+            with contextlib.closing(self._engine.stream(_reading(first), cancelled)) as chunks:
+                for chunk in chunks:
+                    _raise_for(chunk)
+            if not cancelled.is_set():
+                self._engine.save(name := self._states.begin())
+                self._states.keep(name, first.content)
 
     def _room(self, chat: list[dict[str, str]]) -> int:
         """Tokens left for the reply."""
@@ -155,15 +228,15 @@ class LlamaModel:
 class _Engine:
     """The native server: one call at a time, each in a thread of its own."""
 
-    def __init__(self, path: Path, context_tokens: int, threads: int) -> None:
+    def __init__(self, path: Path, context_tokens: int, threads: int, states: States | None) -> None:
         self.calls = Calls()
         self._closed = Event()
         self._turn = Lock()
         self._thread: Thread | None = None
-        self._server, self._door = _start_server(path, context_tokens, threads)
+        self._server, self._door = _start_server(path, context_tokens, threads, states)
 
     def stream(self, request: Mapping[str, Any], cancelled: Event) -> Generator[Chunk]:
-        """The chunks of one reply, until it is complete or `cancelled` is set.
+        """The chunks of the replies to one request, until they are complete or `cancelled` is set.
 
         When the caller leaves early, by an exception too, the native call is told to stop; the next one waits for it.
         """
@@ -175,7 +248,7 @@ class _Engine:
 
         with self._turn:
             self._wait_for_last()
-            call = (self._open_server(), request, chunks, is_over)
+            call = (self._open_server(), {**request, **_STREAMED}, chunks, is_over)
             self._thread = Thread(target=_serve, args=call, name="llama.cpp", daemon=True)
             self._thread.start()
             try:
@@ -187,6 +260,14 @@ class _Engine:
         """Exact number of prompt tokens."""
         answer = self._ask("POST", "/v1/chat/completions/input_tokens", {"messages": chat})
         return int(answer["input_tokens"])
+
+    def save(self, name: str) -> None:
+        """Write what was read with `_reading` to a file in the folder of the states."""
+        self._ask("POST", f"/slots/{_FIRST}?action=save", {"filename": name})
+
+    def restore(self, name: str) -> None:
+        """Go on from such a file. The runtime aborts on a damaged one."""
+        self._ask("POST", f"/slots/{_FIRST}?action=restore", {"filename": name})
 
     def about(self) -> dict[str, Any]:
         """What the file says about the model: `n_params`, `n_ctx_train` and others."""
@@ -245,6 +326,27 @@ def _until_cancelled(chunks: queue.SimpleQueue[Chunk | None], cancelled: Event) 
         yield chunk
 
 
+class _Batch:
+    """Replies that are written side by side, as their chunks come in; the first of them is number `first`."""
+
+    def __init__(self, text: str, n: int, first: int, on_piece: OnPiece, on_progress: OnProgress | None) -> None:
+        self._replies = [_Reply(text) for _ in range(n)]
+        self._first, self._on_piece, self._on_progress = first, on_piece, on_progress
+        self._current = 0
+
+    def take(self, chunk: Chunk) -> None:
+        _raise_for(chunk)
+        for choice in chunk.get("choices", ()):
+            self._current = choice["index"]  # The figures of a reply come without one, right after its end.
+        told = self._on_progress if self._current == 0 else None
+        self._replies[self._current].take(chunk, partial(self._on_piece, self._first + self._current), told)
+
+    def completions(self) -> list[Completion]:
+        """All of them; the prompt was read once, for the first."""
+        first, *others = [reply.completion() for reply in self._replies]
+        return [first, *(replace(one, usage=_all_cached(one.usage)) for one in others)]
+
+
 @dataclass(slots=True)
 class _Reply:
     """One reply as its chunks come in."""
@@ -253,26 +355,25 @@ class _Reply:
     finish: FinishReason = "cancelled"
     """Until the model says otherwise."""
     usage: Usage = field(default_factory=Usage)
-    started: float = 0.0
+    started: float = field(default_factory=time.monotonic)
+    seconds: float = 0.0
+    """From the beginning to its end, or to its last chunk so far."""
 
-    def __post_init__(self) -> None:
-        self.started = time.monotonic()
-
-    def take(self, chunk: Chunk, on_token: OnToken | None, on_progress: OnProgress | None) -> None:
-        _raise_for(chunk)
+    def take(self, chunk: Chunk, on_token: OnToken, on_progress: OnProgress | None) -> None:
+        self.seconds = time.monotonic() - self.started
         if progress := chunk.get("prompt_progress"):
             self._read(progress, on_progress)
         for choice in chunk.get("choices", ()):
             self._written(choice["delta"].get("content") or "", on_token)
             if reason := choice.get("finish_reason"):
                 self.finish = "length" if reason == "length" else "stop"
+                on_token("")
         if usage := chunk.get("usage"):
             cached = usage["prompt_tokens_details"]["cached_tokens"]
             self.usage = Usage(usage["prompt_tokens"], usage["completion_tokens"], cached)
 
     def completion(self) -> Completion:
-        usage = self.usage + Usage(seconds=time.monotonic() - self.started)
-        return Completion(self.text, self.finish, usage)
+        return Completion(self.text, self.finish, self.usage + Usage(seconds=self.seconds))
 
     def _read(self, progress: Mapping[str, int], on_progress: OnProgress | None) -> None:
         total, cached = progress["total"], progress["cache"]
@@ -280,13 +381,25 @@ class _Reply:
         if on_progress is not None and total > cached:
             on_progress("reading the prompt", (progress["processed"] - cached) / (total - cached))
 
-    def _written(self, piece: str, on_token: OnToken | None) -> None:
+    def _written(self, piece: str, on_token: OnToken) -> None:
         if not piece:
             return
         self.text += piece
         self.usage += Usage(completion_tokens=1)  # A cancelled reply has no better count.
-        if on_token is not None:
-            on_token(piece)
+        on_token(piece)
+
+
+def _all_cached(usage: Usage) -> Usage:
+    return replace(usage, cached_tokens=usage.prompt_tokens)
+
+
+def _reading(message: Message) -> dict[str, Any]:
+    """The request that reads a message and no more: the least that can be asked for is one token."""
+    return {"messages": _chat([message]), "max_tokens": 1, "id_slot": _FIRST}
+
+
+def _ignore(reply: int, piece: str) -> None:
+    """Nobody listens."""
 
 
 def _chat(messages: Sequence[Message], prefill: str = "") -> list[dict[str, str]]:
@@ -327,7 +440,14 @@ def _siblings(cpu: int) -> str:
     return str(cpu)
 
 
-def _start_server(path: Path, context_tokens: int, threads: int) -> tuple[Any, int]:
+def _open_states(folder: Path, sha256: str) -> States | None:
+    """The states of the model with that sum; None where they cannot be kept."""
+    with contextlib.suppress(OSError, importlib.metadata.PackageNotFoundError):
+        return States(folder, f"{sha256} {importlib.metadata.version('xllamacpp')}")
+    return None
+
+
+def _start_server(path: Path, context_tokens: int, threads: int, states: States | None) -> tuple[Any, int]:
     """The native server and its door: a file descriptor of the socket that it listens on."""
     check_gguf(path)
     xllamacpp = _import_xllamacpp()
@@ -335,7 +455,10 @@ def _start_server(path: Path, context_tokens: int, threads: int) -> tuple[Any, i
     short = None if len(tempfile.gettempdir()) < 70 else "/tmp"  # noqa: S108 (mkdtemp makes the folder private)
     folder = Path(tempfile.mkdtemp(prefix="sandsmith-", dir=short))
     try:
-        server = xllamacpp.Server(_params(xllamacpp, path, context_tokens, threads, folder / "llama.sock"))
+        params = _params(xllamacpp, path, context_tokens, threads, folder / "llama.sock")
+        if states is not None:
+            params.slot_save_path = f"{states.folder}/"
+        server = xllamacpp.Server(params)
         server.handle_metrics()  # Its loop answers, so it runs: freeing a server before that hangs for ever.
         return server, os.open(folder / "llama.sock", os.O_PATH | os.O_CLOEXEC)
     except RuntimeError as e:
@@ -374,7 +497,13 @@ def _params(xllamacpp: Any, path: Path, context_tokens: int, threads: int, liste
     params = xllamacpp.CommonParams()
     params.model.path = str(path)
     params.n_ctx = context_tokens
-    params.n_parallel = 1
+    params.n_parallel = _LANES
+    params.kv_unified = True
+    # Any beginning in common is worth more than an empty lane, where nothing was read.
+    params.slot_prompt_similarity = 0.001
+    params.speculative.types = [xllamacpp.common_speculative_type.COMMON_SPECULATIVE_TYPE_NGRAM_SIMPLE]
+    params.speculative.ngram_simple.size_n = _ALIKE
+    params.speculative.ngram_simple.size_m = _GUESS
     params.n_batch = params.n_ubatch = _BATCH
     params.cpuparams.n_threads = params.cpuparams_batch.n_threads = threads
     params.cache_ram_mib = _PROMPT_CACHE_MIB

@@ -3,8 +3,8 @@
 Loading holds the interpreter for seconds and native code may abort. Here both happen elsewhere: this process can be
 interrupted at any time, cancels at once, and takes the model's process with it however it ends, `kill -9` included.
 
-Covered: all of `Model`; a process that died is replaced at the next call. Not covered: several replies at once; after
-`kill -9` while the weights are loaded, a folder with a socket stays among the temporary files.
+Covered: all of `Model`; a process that died is replaced at the next call; what `kill -9` leaves among the temporary
+files goes with the next start.
 """
 
 from __future__ import annotations
@@ -13,7 +13,6 @@ import contextlib
 import itertools
 import os
 import queue
-import shutil
 import signal
 import socket
 import subprocess
@@ -23,15 +22,16 @@ import time
 import weakref
 from collections.abc import Generator, Iterator, Mapping, Sequence
 from concurrent.futures import Future
-from dataclasses import dataclass, field
 from pathlib import Path
 from threading import Event, Lock, Thread
 from typing import IO, Any
 
 from agent.errors import ConfigError, ModelRejected, ModelUnavailable
+from agent.settings import load_settings
+from sandbox.scratch import Scratch
 
 from .base import Completion, Message, ModelProfile, OnProgress, OnToken, Usage
-from .calls import Calls
+from .calls import Calls, InTurn
 from .llama import check_gguf
 from .serve import Link
 
@@ -54,7 +54,8 @@ class ModelProcess:
     """A GGUF file run by llama.cpp in a child process.
 
     `context_tokens` bounds prompt and reply together; `threads` defaults to the physical cores this process may use.
-    Raises `ConfigError` for a file that is not there and `ModelUnavailable` for one that cannot be loaded or when
+    With `sha256`, the file's sum, the state after a system message is kept in the cache folder for later runs. Raises
+    `ConfigError` for a file that is not there and `ModelUnavailable` for one that cannot be loaded or when
     xllamacpp is not installed. Loading takes seconds; it can be interrupted, also by an error of `on_progress`, which
     hears an estimated share four times a second.
     """
@@ -67,6 +68,7 @@ class ModelProcess:
         parameters: float | None = None,
         context_tokens: int = 8192,
         threads: int | None = None,
+        sha256: str = "",
         on_progress: OnProgress | None = None,
     ) -> None:
         path = Path(path).absolute()
@@ -78,6 +80,8 @@ class ModelProcess:
             "parameters": parameters,
             "context_tokens": context_tokens,
             "threads": threads,
+            "states": str(load_settings().cache_dir / "states") if sha256 else None,
+            "sha256": sha256,
         }
         self._calls = Calls()
         self._turn = Lock()
@@ -105,24 +109,20 @@ class ModelProcess:
         on_token: OnToken | None = None,
         on_progress: OnProgress | None = None,
     ) -> list[Completion]:
-        """See `Model.complete`. The `n` replies are drawn one after another, with seeds `seed`, `seed + 1`, ..."""
+        """See `Model.complete` and `LlamaModel.complete`."""
         request = {
             "messages": _rows(messages),
+            "n": n,
             "temperature": temperature,
             "top_p": top_p,
             "top_k": top_k,
             "max_tokens": max_tokens,
             "stop": list(stop),
+            "seed": seed,
             "prefill": prefill,
         }
-        drawn: list[Completion] = []
         with self._calls.begin() as cancelled, self._turn:
-            for i in range(n):
-                seeded = {**request, "seed": None if seed is None else seed + i}
-                drawn.append(self._draw(seeded, cancelled, on_token, on_progress))
-                if cancelled.is_set():
-                    break
-        return drawn
+            return self._draw(request, cancelled, _Replies(prefill, on_token, on_progress))
 
     def count_tokens(self, messages: Sequence[Message]) -> int:
         """The exact number of prompt tokens, the chat template's own included. Waits for a reply in progress."""
@@ -142,17 +142,24 @@ class ModelProcess:
         self._closed = True
         self._end()
 
-    def _draw(
-        self, request: dict[str, Any], cancelled: Event, on_token: OnToken | None, on_progress: OnProgress | None
-    ) -> Completion:
-        reply = _Reply(request["prefill"], on_token, on_progress)
-        child = self._living(cancelled, on_progress)
+    def _draw(self, request: dict[str, Any], cancelled: Event, replies: _Replies) -> list[Completion]:
+        child = self._living(cancelled, replies.on_progress)
+        try:
+            return self._drawn_by(child, request, cancelled, replies)
+        except ModelUnavailable:  # it may have died before it was asked, and nobody had seen it yet
+            if replies.begun or self._closed or not child.is_gone:
+                raise
+        return self._drawn_by(self._living(cancelled, replies.on_progress), request, cancelled, replies)
+
+    def _drawn_by(
+        self, child: _Child, request: dict[str, Any], cancelled: Event, replies: _Replies
+    ) -> list[Completion]:
         with contextlib.closing(child.ask("complete", cancelled, **request)) as messages:
             for message in messages:
                 if "done" in message:
-                    return _completion(message["done"])
-                reply.take(message)
-        return reply.cut()
+                    return [_completion(done) for done in message["done"]]
+                replies.take(message)
+        return replies.cut()
 
     def _living(self, cancelled: Event, on_progress: OnProgress | None) -> _Child:
         """The child, or a fresh one in the place of one that died."""
@@ -192,32 +199,37 @@ class ModelProcess:
         return False
 
 
-@dataclass(slots=True)
-class _Reply:
-    """What came of a reply so far."""
+class _Replies:
+    """What came of the replies to a request so far."""
 
-    text: str
-    on_token: OnToken | None
-    on_progress: OnProgress | None
-    tokens: int = 0
-    started: float = field(default_factory=time.monotonic)
+    def __init__(self, prefill: str, on_token: OnToken | None, on_progress: OnProgress | None) -> None:
+        self._prefill = prefill
+        self._pieces: dict[int, list[str]] = {0: []}
+        self._listener = InTurn(on_token) if on_token is not None else None
+        self._started = time.monotonic()
+        self.on_progress = on_progress
+        self.begun = False
+        """Whether the child has said anything of them."""
 
     def take(self, message: Mapping[str, Any]) -> None:
+        self.begun = self.begun or bool(message)
         match message:
-            case {"token": str(piece)}:
-                self.text += piece
-                self.tokens += 1
-                if self.on_token is not None:
-                    self.on_token(piece)
+            case {"piece": [int(reply), str(text)]}:
+                self._pieces.setdefault(reply, []).extend([text] if text else [])
+                if self._listener is not None:
+                    self._listener.take(reply, text)
             case {"progress": [str(what), share]} if self.on_progress is not None:
                 self.on_progress(what, float(share))
             case _:
                 pass
 
-    def cut(self) -> Completion:
-        """The reply as it is, cancelled. What was read of the prompt is not known."""
-        usage = Usage(completion_tokens=self.tokens, seconds=time.monotonic() - self.started)
-        return Completion(self.text, "cancelled", usage)
+    def cut(self) -> list[Completion]:
+        """The replies that were begun as they are, cancelled. What was read of the prompt is not known."""
+        seconds = time.monotonic() - self._started
+        return [
+            Completion(self._prefill + "".join(pieces), "cancelled", Usage(0, len(pieces), 0, seconds))
+            for _, pieces in sorted(self._pieces.items())
+        ]
 
 
 class _Child:
@@ -233,7 +245,7 @@ class _Child:
         self._inbox: queue.SimpleQueue[dict[str, Any]] = queue.SimpleQueue()
         self._numbers = itertools.count(1)
         # What native code leaves when it is killed goes with this folder. A unix socket in it has a short name.
-        self._folder = tempfile.mkdtemp(prefix="sandsmith-", dir=None if len(tempfile.gettempdir()) < 50 else "/tmp")  # noqa: S108
+        self._scratch = Scratch(None if len(tempfile.gettempdir()) < 50 else "/tmp")  # noqa: S108
         ours, theirs = socket.socketpair()
         self._link = Link(ours)
         self._process: Future[subprocess.Popen[bytes]] = Future()
@@ -273,7 +285,7 @@ class _Child:
 
     def tidy(self) -> None:
         """Remove the folder that was needed to load."""
-        shutil.rmtree(self._folder, ignore_errors=True)
+        self._scratch.close()
 
     def end(self) -> None:
         """Kill the process. Safe to call again, and at the exit of the interpreter."""
@@ -288,7 +300,7 @@ class _Child:
         with tempfile.TemporaryFile() as errors:
             try:
                 with theirs:
-                    process = _spawn(theirs, self._folder, errors)
+                    process = _spawn(theirs, str(self._scratch.path), errors)
             except BaseException as error:
                 self._process.set_exception(error)
                 return

@@ -36,8 +36,9 @@ class Call:
 class ScriptedModel:
     """Gives `replies` in order, from a sequence or from a file that holds a JSON list of strings.
 
-    A token is a word with the space before it. A reply that does not begin with the prefill is put after it. `pause`:
-    seconds before each token. `calls` holds what was asked. Raises `ModelUnavailable` when no reply is left.
+    A token is a word with the space before it. A reply that does not begin with the prefill's first line is put after
+    the prefill; one that does is a whole reply. `pause`: seconds before each token. `calls` holds what was asked.
+    Raises `ModelUnavailable` when no reply is left.
     """
 
     def __init__(
@@ -111,6 +112,8 @@ class ScriptedModel:
     def _say(
         self, reply: str, begun: str, stop: Sequence[str], max_tokens: int, cancelled: Event, on_token: OnToken | None
     ) -> Completion:
+        first = "".join(begun.splitlines(keepends=True)[:1])
+        begun = first if reply.startswith(first) and not reply.startswith(begun) else begun
         text, tokens = begun, 0
         gate = StopGate(stop)
         finish: FinishReason = "stop"

@@ -1,8 +1,9 @@
 """The far end of a `ModelProcess`: holds llama.cpp and answers over one socket.
 
 Both ends speak JSON lines. To here come `{"call": 1, "do": "open" | "complete" | "count", ...}` and `{"cancel": 1}`;
-back go `{"call": 1, "token": text}`, `{"call": 1, "progress": [what, share]}`, and last `{"call": 1, "done": answer}`
-or `{"call": 1, "error": [type, message, hint]}`. Calls are numbered upwards and answered one after another.
+back go `{"call": 1, "piece": [reply, text]}` (see `OnPiece`), `{"call": 1, "progress": [what, share]}`, and last
+`{"call": 1, "done": answer}` or `{"call": 1, "error": [type, message, hint]}`. Calls are numbered upwards and answered
+one after another.
 
 This process ends with the one that started it: on Linux the kernel kills it, also while native code holds the
 interpreter; elsewhere it ends itself as soon as it can read that the other end is gone.
@@ -23,11 +24,14 @@ import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from threading import Lock, Thread
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from agent.errors import Fault, ModelUnavailable
 
-from .base import Message, Model
+from .base import Message
+
+if TYPE_CHECKING:
+    from .llama import LlamaModel
 
 __all__ = ["Link", "main"]
 
@@ -85,7 +89,7 @@ class _Service:
         self._calls: queue.SimpleQueue[dict[str, Any]] = queue.SimpleQueue()
         self._cancelled = 0
         """The last call that was cancelled; those before it are over."""
-        self._model: Model | None = None
+        self._model: LlamaModel | None = None
 
     def listen(self) -> None:
         """Take calls until the other end is gone, then end the process: native code is not waited for."""
@@ -117,19 +121,19 @@ class _Service:
         self._model = LlamaModel(Path(path), **options)
         return dataclasses.asdict(self._model.profile)
 
-    def _complete(self, call: int, *, messages: Sequence[Sequence[Any]], **options: Any) -> dict[str, Any]:
+    def _complete(self, call: int, *, messages: Sequence[Sequence[Any]], **options: Any) -> list[dict[str, Any]]:
         def tell(**message: Any) -> None:
             self._check(call)
             self._link.send(call=call, **message)
 
         self._check(call)
-        [reply] = self._opened().complete(
+        replies = self._opened().draw(
             _messages(messages),
-            on_token=lambda piece: tell(token=piece),
+            on_piece=lambda reply, text: tell(piece=[reply, text]),
             on_progress=lambda what, share: tell(progress=[what, share]),
             **options,
         )
-        return dataclasses.asdict(reply)
+        return [dataclasses.asdict(reply) for reply in replies]
 
     def _count(self, call: int, *, messages: Sequence[Sequence[Any]]) -> int:
         return self._opened().count_tokens(_messages(messages))
@@ -138,7 +142,7 @@ class _Service:
         if call <= self._cancelled:
             raise _Left
 
-    def _opened(self) -> Model:
+    def _opened(self) -> LlamaModel:
         assert self._model is not None
         return self._model
 

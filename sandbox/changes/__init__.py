@@ -7,6 +7,7 @@ changes.apply(), .finish(), .undo()                   all of it, or none of it
 
 from .changeset import Changes
 from .collecting import collect
-from .nouns import ApplyConflict, Change, Conflict, Skipped
+from .moment import pass_moment
+from .nouns import ApplyConflict, Change, Conflict, Skipped, State
 
-__all__ = ["ApplyConflict", "Change", "Changes", "Conflict", "Skipped", "collect"]
+__all__ = ["ApplyConflict", "Change", "Changes", "Conflict", "Skipped", "State", "collect", "pass_moment"]

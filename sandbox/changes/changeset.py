@@ -19,7 +19,7 @@ from .store import BACKUPS, CONTENTS, load_manifest
 __all__ = ["Changes"]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, weakref_slot=True)
 class Changes:
     """What a program did to its view of `folder`. Nothing of it is in the folder before `apply`."""
 

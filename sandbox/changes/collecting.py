@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import os
 import stat
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import replace
 from itertools import islice
@@ -37,12 +37,17 @@ def collect(
     max_bytes: int,
     max_files: int,
     since_ns: int | None = None,
+    began: Path | None = None,
+    deleted: Iterable[str] = (),
+    skipped: Iterable[Skipped] = (),
 ) -> Changes:
     """The changes in the overlay's upper directory `upper_fd`, copied into the new folder `store`.
 
     `folder` and `inputs` are the lower layers, `inputs` above `folder`. At most `max_bytes` of contents are kept and
     `max_files` entries looked at. What the user changed after `since_ns` (nanoseconds since the epoch) will be a
-    conflict. What cannot be taken over is listed in `skipped`, with the reason.
+    conflict. What cannot be taken over is listed in `skipped`, with the reason. `began`: where the view is a whole
+    copy and no layer, the copy that it began as, which the program could not write; `upper_fd` is then that view.
+    `deleted`: paths that were deleted, where no mark in the layer says so; `skipped`: what is not in it, and why.
     Raises `ConfigError` when `store` already holds changes or a folder cannot be opened, `OSError` when the store
     cannot be written.
     """
@@ -52,10 +57,12 @@ def collect(
     with ExitStack() as stack:
         below = stack.enter_context(tree(folder)) if folder else None
         extra = stack.enter_context(tree(inputs)) if inputs else None
-        collector = _Collector(Tree(upper_fd), below, extra, store / CONTENTS, max_bytes, max_files, since_ns)
+        copy = stack.enter_context(tree(began)) if began else None
+        collector = _Collector(Tree(upper_fd), below, extra, copy, store / CONTENTS, max_bytes, max_files, since_ns)
         collector.walk()
+        collector.delete(deleted)
     home = folder.absolute() if folder else None
-    save_manifest(store, home, collector.items(), tuple(collector.skipped))
+    save_manifest(store, home, collector.items(), (*collector.skipped, *skipped))
     return Changes.load(store)
 
 
@@ -69,12 +76,13 @@ class _Collector:
         upper: Tree,
         folder: Tree | None,
         inputs: Tree | None,
+        began: Tree | None,
         contents: Path,
         max_bytes: int,
         max_files: int,
         since_ns: int | None,
     ) -> None:
-        self._since_ns = since_ns
+        self._since_ns, self._began = since_ns, began
         self._upper, self._folder, self._inputs, self._contents = upper, folder, inputs, contents
         self._bytes, self._entries, self._max_files = max_bytes, max_files, max_files
         self._deleted: dict[str, Change] = {}
@@ -94,6 +102,12 @@ class _Collector:
             path, hidden = todo.pop()
             with self._noted(path or "."):
                 todo += self._directory(path, hidden)
+
+    def delete(self, paths: Iterable[str]) -> None:
+        """Take deletions that the layer does not tell of; what was made at such a path says it already."""
+        for path in sorted(paths, key=_order):
+            if path not in self._made and path not in self._deleted:
+                self._entry(path, self._whiteout)
 
     @contextmanager
     def _noted(self, path: str) -> Generator[None]:
@@ -115,12 +129,16 @@ class _Collector:
         """
         with self._upper.opened(path, os.O_RDONLY | os.O_DIRECTORY) as fd:
             hidden = hidden or _overlay_mark(fd, "opaque") == b"y"
+            old = self._began.names(path) if self._began else []
             with os.scandir(fd) as entries:
-                names = [entry.name for entry in islice(entries, self._entries + 1)]
-        if len(names) > self._entries:  # a part of a directory says nothing about what was deleted from it
+                names = [entry.name for entry in islice(entries, self._entries + len(old) + 1)]
+        new = len(set(names) - set(old))
+        if new > self._entries:  # a part of a directory says nothing about what was deleted from it
             self._entries = 0
             raise _Left(f"more than {self._max_files} files and folders")
-        self._entries -= len(names)
+        self._entries -= new
+        for name in sorted(set(old) - set(names)):
+            self._entry(_join(path, name), self._whiteout)
         if hidden and self._folder:
             for name in sorted(set(self._folder.names(path)) - set(names)):
                 self._entry(_join(path, name), self._whiteout)
@@ -140,6 +158,8 @@ class _Collector:
         if found is None:
             return None
         mode = found.st_mode
+        if self._began and self._is_as_it_began(path, found):
+            return path if stat.S_ISDIR(mode) else None
         if stat.S_ISCHR(mode) and found.st_rdev == 0:
             return self._whiteout(path)
         if stat.S_ISLNK(mode) and self._is_old_link(path):
@@ -151,6 +171,15 @@ class _Collector:
         if not stat.S_ISREG(mode):
             raise _Left("a symbolic link" if stat.S_ISLNK(mode) else "not a regular file")
         return self._take_file(path)
+
+    def _is_as_it_began(self, path: str, found: os.stat_result) -> bool:
+        """Whether a copy is unchanged. A program that runs on one cannot set times back, so a file's tells."""
+        old = self._began.stat(path) if self._began else None
+        if old is None or stat.S_IFMT(old.st_mode) != stat.S_IFMT(found.st_mode):
+            return False
+        if stat.S_ISLNK(found.st_mode):
+            return self._began is not None and self._began.target(path) == self._upper.target(path)
+        return stat.S_ISDIR(found.st_mode) or (old.st_size, old.st_mtime_ns) == (found.st_size, found.st_mtime_ns)
 
     def _is_old_link(self, path: str) -> bool:
         """Whether the link is only a copy of the user's own, as the overlay makes on a change of its times."""

@@ -70,7 +70,7 @@ def load_manifest(store: Path) -> tuple[Path | None, tuple[Change, ...], tuple[S
     """Folder, changes and skipped entries. Raises `ConfigError` for a manifest that is missing, damaged or hostile."""
     with _reading(store / MANIFEST) as record:
         folder = record.optional("folder", str)
-        _require(folder is None or (folder.startswith("/") and "\0" not in folder), "folder")
+        _require(folder is None or (folder.startswith("/") and _is_name(folder)), "folder")
         items = tuple(_change(_Record(value)) for value in record.items("items"))
         _check_together(items)
         entries = [_Record(value) for value in record.items("skipped")]
@@ -158,6 +158,14 @@ def _parse(path: Path) -> object:
     return json.loads(data)
 
 
+def _is_name(path: str) -> bool:
+    """Whether the system can be asked for `path` at all."""
+    try:
+        return b"\0" not in os.fsencode(path)
+    except UnicodeEncodeError:  # a lone surrogate that stands for no byte
+        return False
+
+
 class _Record:
     """A JSON object whose fields are taken with their exact types."""
 
@@ -173,7 +181,7 @@ class _Record:
     def optional(self, name: str, kind: type[Any]) -> Any:
         value = self._data.get(name)
         _require(value is None or type(value) is kind, name)
-        _require(kind is not int or value is None or cast(int, value) >= 0, name)
+        _require(kind is not int or value is None or 0 <= cast(int, value) < 1 << 63, name)
         return value
 
     def items(self, name: str) -> list[object]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import random
 import shutil
+import ssl
 import stat
 import sys
 from collections.abc import Iterator
@@ -15,15 +16,21 @@ from typing import Any
 
 from ..changes.nouns import withheld
 from ..errors import ConfigError, SandboxUnavailable
+from ..packages import SITE, installed_folders, load_set
 from ..policy import Policy
+from ..worker.network import PORT
 
-__all__ = ["checked_folder", "copy", "environment", "layout", "owner", "worker_ids", "write_protected"]
+__all__ = ["checked_folder", "copy", "environment", "layout", "may_read", "owner", "worker_ids", "write_protected"]
 
 _SYSTEM = ("/usr", "/bin", "/sbin", "/lib", "/lib32", "/lib64", "/libx32", "/etc/fonts", "/etc/alternatives")
 _PREFIX_PARTS = ("bin", "lib", "lib64", "pyvenv.cfg")
 _DYNAMIC_UIDS = range(61184, 65520)
 """Users that no account has: the range systemd gives to services without one (systemd.exec(5), DynamicUser=)."""
 _THREADS = ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS", "NUMEXPR_NUM_THREADS")
+
+
+_PROXIES = ("http_proxy", "https_proxy", "HTTP_PROXY", "HTTPS_PROXY")
+"""In both cases: urllib and curl read http_proxy only so, others the other way."""
 
 
 def worker_ids() -> tuple[int, int] | None:
@@ -48,19 +55,40 @@ def environment(policy: Policy) -> dict[str, str]:
         "TMPDIR": "/tmp",  # noqa: S108
         "USER": "user",
         "PYTHONWARNINGS": "ignore:FigureCanvasAgg is non-interactive:UserWarning",
+        "TORCH_CPP_LOG_LEVEL": "ERROR",  # it warns at every call that there is no /proc/cpuinfo
         **dict.fromkeys(_THREADS, "1"),
+        **(dict.fromkeys(_PROXIES, f"http://127.0.0.1:{PORT}") if policy.allow_hosts else {}),
+        **({"PYTHONPATH": str(policy.packages / SITE)} if policy.packages else {}),
         **policy.env,
     }
 
 
 def layout(folder: Path | None, inputs: Path | None, policy: Policy) -> dict[str, Any]:
     """Binds, links and lower layers for the worker's `root.build`. Raises `ConfigError` for folders not there."""
-    packages = _packages() if policy.site_packages else []
+    installed = installed_folders()
+    packages = _importable(policy, installed)
     roots = {Path(p) for p in _SYSTEM} | _interpreter() | set(packages) | set(policy.read_only)
+    roots |= _certificates() if policy.allow_hosts else set()
     links = {str(p): str(p.readlink()) for p in roots if p.is_symlink() and str(p) in _SYSTEM}
     binds = sorted({str(p) for p in roots if str(p) not in links and p.exists()})
     lowers = {name: str(path) for name, path in (("inputs", inputs), ("folder", folder)) if path is not None}
-    return {"binds": _outermost(binds), "links": links, "lowers": lowers, "paths": [str(p) for p in packages]}
+    covered = [str(p) for p in installed if p not in packages]  # a child of the program would find them
+    return {
+        "binds": _outermost(binds),
+        "covered": covered,
+        "links": links,
+        "lowers": lowers,
+        "paths": [str(p) for p in packages],
+    }
+
+
+def _importable(policy: Policy, installed: list[Path]) -> list[Path]:
+    """The folders of packages that programs import from. Raises as `PackageSet.check`."""
+    if policy.packages is None:
+        return installed if policy.site_packages else []
+    chosen = load_set(policy.packages)
+    chosen.check()
+    return [chosen.site]
 
 
 def _interpreter() -> set[Path]:
@@ -73,10 +101,11 @@ def _interpreter() -> set[Path]:
     return {p for p in found if p.exists()}
 
 
-def _packages() -> list[Path]:
-    """The folders of installed packages that this interpreter itself imports from."""
-    paths = (Path(p) for p in sys.path if p)
-    return [p for p in paths if p.name in ("site-packages", "dist-packages") and p.is_dir()]
+def _certificates() -> set[Path]:
+    """Where the interpreter looks for the authorities it trusts; a link among them with what it leads to."""
+    paths = ssl.get_default_verify_paths()
+    found = {Path(p) for p in (paths.openssl_cafile, paths.openssl_capath)}
+    return {p for p in found | {p.resolve() for p in found} if p.exists()}
 
 
 def _outermost(paths: list[str]) -> list[str]:
@@ -117,30 +146,64 @@ def _entries(folder: Path) -> Iterator[Path]:
         yield from (here / name for name in (*folders, *files))
 
 
-def copy(folder: Path, target: Path, ids: tuple[int, int], policy: Policy) -> Path:
-    """A copy of `folder` that belongs to `ids`, links as links. Raises `SandboxUnavailable` when it is too large."""
+def copy(folder: Path | None, inputs: Path | None, target: Path, ids: tuple[int, int] | None, policy: Policy) -> Path:
+    """A copy of `folder`, and of `inputs` over it, that belongs to `ids`, links as links. What the user cannot read is
+    left out; as root, whose programs run as another one, what the owner of the folder cannot read.
+
+    Raises `SandboxUnavailable` when it is too large.
+    """
     left = policy.disk_bytes
     target.mkdir()
+    for source in filter(None, (folder, inputs)):
+        left = _copy_into(target, source, left, None if ids is None else source.stat())
+        if left < 0:
+            raise SandboxUnavailable(
+                f"the folder {source} is too large to be copied ({policy.disk_bytes} bytes at most), "
+                "and on this host it can only be shown as a copy",
+                hint="name the files the task needs in a smaller folder; `sandsmith doctor` says what is missing here",
+            )
+    if ids is not None:
+        _give_away(target, ids)
+    return target
+
+
+def _copy_into(target: Path, folder: Path, left: int, reader: os.stat_result | None) -> int:
+    """Copy what is in `folder`, as long as there are bytes `left`; returns how many are then, or less than none.
+
+    `reader`: only what the owner of this may read.
+    """
     for top, folders, files in os.walk(folder):
         here = target / Path(top).relative_to(folder)
         here.mkdir(exist_ok=True)
         for name in [*files, *(f for f in folders if (Path(top) / f).is_symlink())]:
             source = Path(top) / name
             info = source.lstat()
-            if not (stat.S_ISREG(info.st_mode) or stat.S_ISLNK(info.st_mode)):
+            kind = stat.S_ISREG(info.st_mode) or stat.S_ISLNK(info.st_mode)
+            if not kind or (reader is not None and not may_read(reader, info)):
                 continue
             left -= info.st_size
             if left < 0:
-                raise SandboxUnavailable(
-                    f"the folder {folder} is too large to be copied ({policy.disk_bytes} bytes at most), "
-                    "and its file system has no id-mapped mounts",
-                    hint="run as a plain user, or name the files the task needs in a smaller folder",
-                )
-            shutil.copy2(source, here / name, follow_symlinks=False)
+                return left
+            with suppress(PermissionError):
+                (here / name).unlink(missing_ok=True)
+                shutil.copy2(source, here / name, follow_symlinks=False)
+    return left
+
+
+def may_read(reader: os.stat_result, file: os.stat_result) -> bool:
+    """Whether the owner of `reader` may read `file`, as far as its mode says (inode(7))."""
+    if file.st_uid == reader.st_uid:
+        return True
+    return bool(file.st_mode & (0o040 if file.st_gid == reader.st_gid else 0o004))
+
+
+def _give_away(target: Path, ids: tuple[int, int]) -> None:
+    """Have everything below `target` belong to `ids`, who may write what root could."""
     for top, folders, files in os.walk(target):
-        for name in (".", *folders, *files):
-            os.chown(Path(top) / name, *ids, follow_symlinks=False)
-    return target
+        for path in (Path(top) / name for name in (".", *folders, *files)):
+            os.chown(path, *ids, follow_symlinks=False)
+            if not path.is_symlink():
+                path.chmod(stat.S_IMODE(path.stat().st_mode) | 0o600)
 
 
 def checked_folder(workspace: str | Path | None) -> Path | None:

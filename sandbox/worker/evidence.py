@@ -11,6 +11,8 @@ import difflib
 import inspect
 import linecache
 import os
+import reprlib
+import socket
 import sys
 import traceback
 from collections.abc import Callable, Iterable
@@ -18,15 +20,22 @@ from itertools import islice
 from types import FrameType
 from typing import Any, cast
 
-__all__ = ["prepare", "problem", "text_of"]
+__all__ = ["names_of", "prepare", "problem", "text_of"]
 
 _LOCALS = 6
 _CHOICES = 25
 _SHORT = 80
+_MOST_NAMES, _PREVIEW = 500, 300
+_NETWORKING = ("asyncio", "http", "socket", "urllib")
+_OURS = os.path.dirname(os.path.dirname(os.path.abspath(__file__))) + "/"
+"""Where our own code lies: what guards a restricted program is called by it."""
+_hosts: list[str] = []
+"""What the network leads to."""
 
 
-def prepare() -> None:
-    """Make the first exception as fast as the next ones."""
+def prepare(hosts: Iterable[str]) -> None:
+    """Make the first exception as fast as the next ones. `hosts` is what the network leads to."""
+    _hosts[:] = hosts
     try:
         raise ValueError("warm")
     except ValueError as error:
@@ -39,7 +48,39 @@ def text_of(value: Any, limit: int, how: Callable[[Any], str] = repr) -> str:
         text = str.__str__(how(value))
     except BaseException as error:  # a hostile __repr__ may raise anything
         text = f"<unrepresentable {type(value).__name__}: {type(error).__name__}>"
-    return text if len(text) <= limit else f"{text[: limit - 20]} ... ({len(text)} chars)"
+    return text if len(text) <= limit else f"{text[: max(0, limit - 20)]} ... ({len(text)} chars)"
+
+
+def names_of(names: dict[str, Any]) -> list[list[str]]:
+    """Name, type and preview of what a program has defined. Only objects of known types are looked into: the `repr` of
+    another one is the program's code, and may take for ever."""
+    found: list[list[str]] = []
+    for name, value in list(names.items()):
+        if not name.startswith("_") and len(found) < _MOST_NAMES:
+            found.append([name[:_SHORT], type(value).__name__[:_SHORT], _preview(value)[:_PREVIEW]])
+    return found
+
+
+def _preview(value: Any) -> str:
+    kind = cast("type[Any]", type(value))
+    try:
+        match kind.__module__.partition(".")[0], kind.__name__:
+            case "pandas", "DataFrame":
+                return f"{len(value)} rows, columns {_listed(list(value.columns[:_CHOICES]))}"
+            case "pandas", "Series":
+                return f"{len(value)} values of {value.dtype}"
+            case "numpy", "ndarray":
+                return f"shape {value.shape} of {value.dtype}"
+            case "builtins", "function":
+                return f"{value.__name__}{inspect.signature(value)}"
+            case ("builtins", "type") | (_, "module"):
+                return value.__name__
+            case ("builtins" | "datetime" | "decimal" | "fractions" | "pathlib", _):
+                return reprlib.repr(value)
+            case _:
+                return ""
+    except BaseException:  # whatever the program has made of them
+        return ""
 
 
 def problem(error: BaseException, name: str, names: dict[str, Any], limit: int) -> dict[str, Any]:
@@ -75,7 +116,8 @@ def _traceback(error: BaseException, name: str) -> str:
     try:
         whole = traceback.TracebackException.from_exception(error, limit=-30, compact=True)
         ours = [i for i, entry in enumerate(whole.stack) if entry.filename.startswith("<program")]
-        whole.stack[:] = whole.stack[ours[0] :] if ours else []
+        shown = whole.stack[ours[0] :] if ours else []
+        whole.stack[:] = [entry for entry in shown if not entry.filename.startswith(_OURS)]
         return "".join(whole.format(chain=False))
     except BaseException:
         return f"{type(error).__name__}"
@@ -83,7 +125,7 @@ def _traceback(error: BaseException, name: str) -> str:
 
 def _notes(error: BaseException, frame: FrameType | None, source: str, names: dict[str, Any]) -> list[str]:
     notes: list[str] = []
-    for gather in (_choices, _values):
+    for gather in (_choices, _network, _values):
         try:
             notes += gather(error, frame, source, names)
         except BaseException:  # noqa: S112
@@ -181,6 +223,8 @@ def _walk(top: str) -> Iterable[tuple[str, list[str], list[str]]]:
 
 def _attributes(error: AttributeError) -> list[str]:
     owner = error.obj
+    if error.name is None:  # raised by hand
+        return []
     if owner is None:
         return [f"what stands before .{error.name} is None here: check for None first, and skip such items"]
     label = f"{getattr(owner, '__name__', type(owner).__name__)} has"
@@ -197,6 +241,31 @@ def _imports(error: ImportError) -> list[str]:
     module = sys.modules.get(error.name or "")
     wanted = str(error).split("'")[1] if "'" in str(error) else ""
     return _close(f"{error.name} has", wanted, [a for a in dir(module) if not a.startswith("_")]) if module else []
+
+
+def _network(error: BaseException, frame: FrameType | None, source: str, names: dict[str, Any]) -> list[str]:
+    """What can be reached, where the cause of the error is that something else was asked for."""
+    cause: BaseException | None = error
+    for _ in range(20):
+        if cause is None:
+            break
+        if _is_of_network(cause):
+            there_is = f"from here only {', '.join(_hosts)} can be reached" if _hosts else "there is no network here"
+            return [f"{there_is} (--allow-host NAME:PORT lets programs reach a host)"]
+        cause = cause.__cause__ or cause.__context__
+    return []
+
+
+def _is_of_network(error: BaseException) -> bool:
+    if isinstance(error, socket.gaierror):
+        return True
+    if not isinstance(error, PermissionError):
+        return "--allow-host" in text_of(error, 2000, str)  # what the proxy says
+    trace, modules = error.__traceback__, set[str]()
+    while trace is not None:
+        modules.add(str(trace.tb_frame.f_globals.get("__name__")).partition(".")[0])
+        trace = trace.tb_next
+    return error.filename is None and not modules.isdisjoint(_NETWORKING)
 
 
 def _conversions(message: str) -> list[str]:

@@ -8,6 +8,7 @@ Linux `include/uapi`.
 from __future__ import annotations
 
 import ctypes
+import errno
 import os
 import struct
 from typing import Final
@@ -29,6 +30,7 @@ __all__ = [
     "MOUNT_ATTR_NODEV",
     "MOUNT_ATTR_NOSUID",
     "MOUNT_ATTR_RDONLY",
+    "MS_NOATIME",
     "MS_NODEV",
     "MS_NOEXEC",
     "MS_NOSUID",
@@ -36,6 +38,7 @@ __all__ = [
     "MS_REC",
     "clone_tree",
     "close_from",
+    "drop_bounding_set",
     "drop_capabilities",
     "mount",
     "mount_setattr",
@@ -59,6 +62,7 @@ CLONE_NEWNET: Final = 0x40000000
 MS_NOSUID: Final = 0x2
 MS_NODEV: Final = 0x4
 MS_NOEXEC: Final = 0x8
+MS_NOATIME: Final = 0x400
 MS_REC: Final = 0x4000
 MS_PRIVATE: Final = 0x40000
 MNT_DETACH: Final = 2
@@ -77,6 +81,7 @@ MOUNT_ATTR_IDMAP: Final = 0x00100000
 PR_SET_PDEATHSIG: Final = 1
 PR_SET_DUMPABLE: Final = 4
 PR_CAPBSET_DROP: Final = 24
+PR_SET_CHILD_SUBREAPER: Final = 36
 PR_SET_NO_NEW_PRIVS: Final = 38
 PR_CAP_AMBIENT: Final = 47
 PR_CAP_AMBIENT_CLEAR_ALL: Final = 4
@@ -142,14 +147,21 @@ def prctl(option: int, a: int = 0, b: int = 0, c: int = 0, d: int = 0) -> int:
     return syscall("prctl", option, a, b, c, d)
 
 
-def drop_capabilities() -> None:
-    """Empty every capability set of this process: ambient, bounding, then permitted, effective, inheritable."""
-    prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_CLEAR_ALL)
+def drop_bounding_set() -> None:
+    """Empty the set of capabilities that this process and all it will start may ever gain by exec (capabilities(7))."""
     for capability in range(64):
         try:
             prctl(PR_CAPBSET_DROP, capability)
-        except OSError:  # past the last capability this kernel knows
+        except OSError as error:
+            if error.errno != errno.EINVAL:  # past the last capability this kernel knows
+                raise
             break
+
+
+def drop_capabilities(*, ambient: bool = True) -> None:
+    """Empty the permitted, effective, inheritable and, where there can be any, ambient capabilities of this process."""
+    if ambient:
+        prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_CLEAR_ALL)
     version_3 = struct.pack("Ii", 0x20080522, 0)
     syscall("capset", ctypes.create_string_buffer(version_3), bytes(24))
 

@@ -6,6 +6,7 @@ order of mounts does not matter.
 
 from __future__ import annotations
 
+import errno
 import os
 import signal
 import stat
@@ -14,10 +15,12 @@ from typing import Any
 
 from . import kernel
 
-__all__ = ["LAYERS", "LOWER", "WORK", "attach", "build", "identity_map", "mount_proc"]
+__all__ = ["LAYERS", "LOWER", "SHM", "TMP", "WORK", "attach", "build", "identity_map", "mount_proc"]
 
 WORK = "/ws/work"
 """Where the program finds its view of the user's folder."""
+TMP, SHM = "/ws/tmp", "/ws/shm"
+"""Where /tmp and /dev/shm lead: Landlock lets a program write below /ws, and in whatever a branch has mounted there."""
 LOWER = "/.lower"
 """Where the read-only layers below that view are mounted; covered before a program runs."""
 LAYERS = "/.layers"
@@ -29,6 +32,7 @@ _DEV_LINKS = {
     "stdin": "/proc/self/fd/0",
     "stdout": "/proc/self/fd/1",
     "stderr": "/proc/self/fd/2",
+    "shm": "../ws/shm",
 }
 _ETC = {
     "passwd": "root:x:0:0:root:/:/bin/false\nuser:x:1000:1000:user:/tmp:/bin/sh\n",
@@ -44,8 +48,8 @@ _READ_ONLY = kernel.MOUNT_ATTR_RDONLY | kernel.MOUNT_ATTR_NOSUID
 def build(config: Mapping[str, Any]) -> None:
     """Build the root that `config` describes and make it this process's `/`.
 
-    Keys: `binds` (folders shown at their own paths), `links` (symbolic links, path to target), `lowers` (name to
-    folder), `owner` (`[uid, gid, shown uid, shown gid]` or None). Raises `OSError`.
+    Keys: `binds` (folders shown at their own paths), `covered` (those in them that are not), `links` (symbolic links,
+    path to target), `lowers` (name to folder), `owner` (`[uid, gid, shown uid, shown gid]` or None). Raises `OSError`.
     """
     kernel.mount("none", "/", "", kernel.MS_REC | kernel.MS_PRIVATE)
     processes = kernel.clone_tree("/proc")  # a user namespace may mount its own only where it sees one
@@ -61,6 +65,9 @@ def build(config: Mapping[str, Any]) -> None:
     attach(processes, f"{base}/proc")
     for path, tree in sorted(sources.items()):
         attach(tree, base + path)
+    for path in config["covered"]:
+        if os.path.isdir(base + path):
+            kernel.mount("covered", base + path, "tmpfs", 1, "mode=555,size=4k,nr_inodes=1")  # MS_RDONLY
     for name, tree in devices.items():
         attach(tree, f"{base}/dev/{name}")
     for name, tree in lowers.items():
@@ -68,10 +75,11 @@ def build(config: Mapping[str, Any]) -> None:
     _enter(base)
 
 
-def mount_proc() -> None:
-    """Cover `/proc` by that of this process's own pid namespace, where a program sees its own processes only."""
+def mount_proc(*, hidden: bool = False) -> None:
+    """Cover `/proc` by that of this process's own pid namespace, where a program sees its own processes only; if
+    `hidden`, those only that it may trace (proc(5))."""
     flags = kernel.MS_NOSUID | kernel.MS_NODEV | kernel.MS_NOEXEC
-    kernel.mount("proc", "/proc", "proc", flags, "subset=pid")
+    kernel.mount("proc", "/proc", "proc", flags, "subset=pid,hidepid=invisible" if hidden else "subset=pid")
 
 
 def _read_only(path: str) -> int:
@@ -111,7 +119,7 @@ def identity_map(uid: int, gid: int, shown_uid: int, shown_gid: int) -> int:
     try:
         os.close(ready[1])
         if not os.read(ready[0], 1):
-            raise OSError("user namespace for the id map: refused")
+            raise OSError(errno.EPERM, "user namespace for the id map: refused")
         _write(f"/proc/{child}/uid_map", f"{uid} {shown_uid} 1")
         _write(f"/proc/{child}/gid_map", f"{gid} {shown_gid} 1")
         return os.open(f"/proc/{child}/ns/user", os.O_RDONLY | os.O_CLOEXEC)
@@ -142,16 +150,16 @@ def _skeleton(base: str, etc: Mapping[str, str | bytes], links: Mapping[str, str
     for folder in (
         "proc",
         "dev",
-        "dev/shm",
         "etc",
-        "tmp",
-        "ws",
-        "ws/work",
+        WORK[1:],
+        TMP[1:],
+        SHM[1:],
         LOWER[1:],
         f"{LOWER[1:]}/folder",
         LAYERS[1:],
     ):
         os.makedirs(f"{base}/{folder}", exist_ok=True)
+    os.symlink(TMP[1:], f"{base}/tmp")
     for name, target in _DEV_LINKS.items():
         os.symlink(target, f"{base}/dev/{name}")
     for name, text in etc.items():

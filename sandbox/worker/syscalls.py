@@ -96,6 +96,7 @@ def numbers(architecture: str) -> dict[str, int]:
     return {row[0]: int(row[column]) for row in rows if row[column] != "-"}
 
 
+@cache
 def number(name: str) -> int:
     """Number of the call `name` on this host. Raises `OSError` when it has none."""
     try:

@@ -1,13 +1,15 @@
 """The wire between host and worker: frames of length-prefixed JSON objects over a socket.
 
 A frame is four bytes of length, big-endian, then that many bytes of UTF-8 JSON. What comes from the worker is hostile:
-`FrameReader` caps the length before it reads, and `decode` refuses what is deep, not finite or no object.
+`FrameReader` caps the length before it reads and the items before it parses, and `decode` refuses what is deep, what is
+no object, and numbers that are not finite or too long. Of a key that comes twice the last value counts.
 """
 
 from __future__ import annotations
 
 import array
 import json
+import re
 import socket
 import struct
 from collections.abc import Iterator, Sequence
@@ -18,6 +20,12 @@ __all__ = ["MAX_FRAME", "FrameReader", "ProtocolError", "decode", "encode", "rec
 MAX_FRAME: Final = 16 * 1024 * 1024
 """Bytes of the largest frame that is read."""
 _MAX_DEPTH: Final = 32
+_MAX_OPEN: Final = 4000
+"""Lists and objects in a frame. The parser goes down into each, and where a caller has raised the recursion limit of
+this process nothing else keeps it from the end of the stack."""
+_STRING: Final = re.compile(rb'"(?:[^"\\]|\\.)*"', re.DOTALL)
+_MAX_DIGITS: Final = 20
+"""Characters of the longest whole number, enough for 64 bits."""
 _MAX_ITEMS: Final = 1 << 18
 """Commas and opening brackets in a frame of `FrameReader`: as objects, 16 MiB of empty lists would be 500 MiB."""
 _HEADER: Final = struct.Struct("!I")
@@ -30,18 +38,31 @@ class ProtocolError(ValueError):
 
 def encode(message: dict[str, Any]) -> bytes:
     """The frame that holds `message`. Lone surrogates are escaped."""
-    data = json.dumps(message, ensure_ascii=True, separators=(",", ":")).encode()
+    data = _to_json(message).encode()
     return _HEADER.pack(len(data)) + data
 
 
 def decode(data: bytes) -> dict[str, Any]:
-    """The object in a frame's body. Raises `ProtocolError` for anything else."""
+    """The shallow object in a frame's body. Raises `ProtocolError` for anything else."""
+    if _opens(data) > _MAX_OPEN and _opens(_STRING.sub(b"", data)) > _MAX_OPEN:
+        raise ProtocolError("too many lists and objects")
+    message = _object(data)
+    if not _shallow(message):
+        raise ProtocolError("not a shallow JSON object")
+    return message
+
+
+def _opens(data: bytes) -> int:
+    return data.count(b"[") + data.count(b"{")
+
+
+def _object(data: bytes) -> dict[str, Any]:
     try:
-        message = json.loads(data, parse_constant=_refuse, parse_float=_finite)
+        message = _from_json(data.decode())
     except (ValueError, RecursionError) as error:
         raise ProtocolError(f"not a JSON frame: {str(error)[:200]}") from None
-    if not isinstance(message, dict) or not _shallow(cast("dict[str, Any]", message)):
-        raise ProtocolError("not a shallow JSON object")
+    if not isinstance(message, dict):
+        raise ProtocolError("not a JSON object")
     return cast("dict[str, Any]", message)
 
 
@@ -50,8 +71,16 @@ def _finite(text: str) -> float:
     return value if abs(value) < float("inf") else _refuse(text)
 
 
-def _refuse(constant: str) -> NoReturn:
-    raise ValueError(f"{constant} is not allowed")
+def _short(digits: str) -> int:
+    return int(digits) if len(digits) <= _MAX_DIGITS else _refuse(f"a number of {len(digits)} digits")
+
+
+def _refuse(what: str) -> NoReturn:
+    raise ValueError(f"{what} is not allowed")
+
+
+_to_json = json.JSONEncoder(ensure_ascii=True, separators=(",", ":")).encode
+_from_json = json.JSONDecoder(parse_constant=_refuse, parse_float=_finite, parse_int=_short).decode
 
 
 def _shallow(value: Any) -> bool:
@@ -70,11 +99,11 @@ def _children(item: Any) -> Sequence[Any]:
 
 
 class FrameReader:
-    """Turns the bytes of a stream into messages, however they were cut."""
+    """Turns the bytes of a stream into messages, however they were cut; holds one frame of `limit` bytes at most."""
 
-    def __init__(self, limit: int = MAX_FRAME) -> None:
+    def __init__(self, limit: int = MAX_FRAME, items: int = _MAX_ITEMS) -> None:
         self._buffer = bytearray()
-        self._limit = limit
+        self._limit, self._items = limit, items
 
     def feed(self, data: bytes) -> Iterator[dict[str, Any]]:
         """The messages that `data` completes. Raises `ProtocolError`; the stream is of no use afterwards."""
@@ -88,7 +117,7 @@ class FrameReader:
                 return
             body = bytes(self._buffer[_HEADER.size : end])
             del self._buffer[:end]
-            if sum(map(body.count, (b",", b"[", b"{"))) > _MAX_ITEMS:
+            if sum(map(body.count, (b",", b"[", b"{"))) > self._items:
                 raise ProtocolError("a frame of too many items")
             yield decode(body)
 
@@ -99,11 +128,13 @@ def send(channel: socket.socket, message: dict[str, Any], fds: Sequence[int] = (
     if fds:
         rights = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", fds))]
         data = data[channel.sendmsg([data], rights) :]
-    channel.sendall(data)
+    if data:  # sending nothing fails as well where the other side has read the whole and closed
+        channel.sendall(data)
 
 
 def receive(channel: socket.socket) -> tuple[dict[str, Any], list[int]] | None:
-    """The next frame and the descriptors that came with it, waiting for it; None at the end of the stream.
+    """The next frame of one who is trusted and the descriptors that came with it, waiting for it; None at the end of
+    the stream.
 
     Raises `ProtocolError` and `OSError`.
     """
@@ -115,7 +146,7 @@ def receive(channel: socket.socket) -> tuple[dict[str, Any], list[int]] | None:
     body = _read(channel, min(size, MAX_FRAME + 1), fds) if size <= MAX_FRAME else None
     if body is None:
         raise ProtocolError("a frame was cut or is over the limit")
-    return decode(body), fds
+    return _object(bytes(body)), fds
 
 
 def _read(channel: socket.socket, size: int, fds: list[int]) -> bytes | None:

@@ -9,26 +9,34 @@ from __future__ import annotations
 
 import gc
 import os
+import select
 import signal
 import socket
 from typing import Any, NoReturn
 
-from . import kernel, monitor, root, wire
+from . import copies, kernel, monitor, root, wire
 
 __all__ = ["boot", "main"]
 
 _SPLIT = kernel.CLONE_NEWNS | kernel.CLONE_NEWNET | kernel.CLONE_NEWIPC | kernel.CLONE_NEWUTS | kernel.CLONE_NEWCGROUP
 
 
-def boot(package: str, fd: int) -> str:
-    """Source for `python -I -c`: start `main` of the worker package that lies in the folder `package`."""
-    return f"import sys; sys.path.insert(0, {package!r})\nfrom worker import zygote\ndel sys.path[0]\nzygote.main({fd})"
+def boot(package: str, fd: int, zygote: str = "zygote", first: str = "") -> str:
+    """Source for `python -I -c`: start `main` of a `zygote` of the worker package that lies in the folder `package`.
+
+    `first` is run before that, with the package importable."""
+    return (
+        f"import sys; sys.path.insert(0, {package!r})\nfrom worker import forking\nforking.defer()\n"
+        f"from worker import {zygote}\n{first}\ndel sys.path[0]\n{zygote}.main({fd})"
+    )
 
 
 def main(fd: int) -> NoReturn:
     """Run as the launcher, with the control socket on `fd`. Never returns."""
     channel = socket.socket(fileno=fd)
     channel.set_inheritable(False)
+    copies.prepare()
+    os.umask(0o022)  # the tree that root builds is for a program that is not root
     config = _expect(channel, "config")
     step = ""
     try:
@@ -36,11 +44,13 @@ def main(fd: int) -> NoReturn:
             build(channel, config)
         step = "pid namespace"
         kernel.unshare(kernel.CLONE_NEWPID)
+        launcher, held = os.pipe2(os.O_CLOEXEC)
         child = os.fork()
     except Exception as error:
         _fail(channel, step, error)
     if child == 0:
-        _zygote(channel, config)
+        os.close(held)
+        _zygote(channel, config, launcher)
     channel.close()
     os.waitpid(child, 0)
     os._exit(0)
@@ -101,10 +111,13 @@ def _fail(channel: socket.socket, step: str, error: Exception) -> NoReturn:
         os._exit(1)
 
 
-def _zygote(channel: socket.socket, config: dict[str, Any]) -> NoReturn:
+def _zygote(channel: socket.socket, config: dict[str, Any], launcher: int) -> NoReturn:
     """As pid 1 of the outer pid namespace: warm up, then serve. Never returns."""
     try:
         kernel.prctl(kernel.PR_SET_PDEATHSIG, signal.SIGKILL)
+        if select.select([launcher], [], [], 0)[0]:  # the launcher was killed before it could take us along
+            os._exit(0)
+        os.close(launcher)
         root.mount_proc()
         own_pids = os.open("/proc/self/ns/pid", os.O_RDONLY | os.O_CLOEXEC)
         monitor.prepare(config)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import hashlib
 import json
 import os
@@ -13,27 +14,33 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
-from cases import MARK, Case, source
+from cases import MARK, Case, objections, source
+from outside import Outside
+from removal import allowed, removed
 
-from sandbox import Execution, Policy, Sandbox, Session, open_sandbox
-from sandbox.jail import cgroups
+from sandbox import Execution, Policy, Sandbox, SandboxUnavailable, Session, open_sandbox
+from sandbox.jail import Jail, cgroups
+from sandbox.jail.slot import PLACES
+from sandbox.worker import zygote
 from sandbox.worker.landlock import abi
 from sandbox.worker.syscalls import machine, numbers
 
 SHARED = ("/tmp", "/var/tmp", "/dev/shm", "/usr", "/etc", "/")
-_LIMITS: Mapping[str, Any] = {
+LIMITS: Mapping[str, Any] = {
     "wall_seconds": 2,
     "memory_bytes": 192 << 20,
     "processes": 32,
     "output_bytes": 256 << 10,
     "disk_bytes": 16 << 20,
     "files": 1000,
+    "history": 0,  # what controls do in the session beside may not differ afterwards
 }
 _ROOMY: Mapping[str, Any] = {
     "wall_seconds": 20,
@@ -66,8 +73,11 @@ class Outcome:
 class Arena:
     """One user's world. Everything in it is this user's own; closing it removes it."""
 
+    kind = "jail"
+
     def __init__(self) -> None:
         self._stack = ExitStack()
+        self._stack.enter_context(patch.object(zygote, "boot", _without_rest(zygote.boot)))
         top = "/var/tmp" if os.access("/var/tmp", os.W_OK) else None  # not below /tmp, where programs may write
         self.base = Path(tempfile.mkdtemp(prefix="attacked-", dir=top))
         self.base.chmod(0o755)
@@ -77,7 +87,9 @@ class Arena:
         )
         self.tokens = [f"canary-{secrets.token_hex(16)}" for _ in range(6)]
         self._populate()
+        self.tcp6: socket.socket | None = None
         self._listeners = list(self._listen())
+        self._segment_key = self._share_memory()
         self._victim, self._address = self._start_victim()
         os.environ["PLANTED_SECRET"] = self.tokens[2]
         self._open_canary = os.open(self.outside / "canary.txt", os.O_RDONLY)
@@ -85,6 +97,8 @@ class Arena:
         self._fifo = os.open(self.granted / "fifo", os.O_RDONLY | os.O_NONBLOCK)
         for fd in (self._open_canary, self._open_folder):
             os.set_inheritable(fd, True)
+        self._outside = Outside({**os.environ, "HOME": str(self.home)})
+        self._stack.callback(self._outside.close)
         self._boxes: dict[str, Sandbox] = {}
         self._sibling_session: Session | None = None
         self._leave_nothing()
@@ -120,6 +134,9 @@ class Arena:
         """Servers that a program must not reach, of every kind that it might."""
         self._abstract = secrets.token_hex(8)
         self.tcp = socket.create_server(("127.0.0.1", 0))
+        with suppress(OSError):  # a host without IPv6
+            self.tcp6 = socket.create_server(("::1", 0), family=socket.AF_INET6)
+            yield self.tcp6
         self.udp = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
         self.udp.bind(("127.0.0.1", 0))
         yield from (self.tcp, self.udp)
@@ -142,12 +159,21 @@ class Arena:
         for server in self._listeners:
             server.setblocking(False)
             with suppress(BlockingIOError):
-                if server.type == socket.SOCK_STREAM:
-                    server.accept()[0].close()
-                else:
-                    server.recv(100)
-                found.append(str(server.getsockname()))
+                while True:
+                    if server.type == socket.SOCK_STREAM:
+                        server.accept()[0].close()
+                    else:
+                        server.recv(100)
+                    found.append(str(server.getsockname()))
         return found
+
+    def _share_memory(self) -> int:
+        """The key of a System V segment that anybody may use (shmget(2))."""
+        libc = ctypes.CDLL(None, use_errno=True)
+        key = secrets.randbelow(1 << 30) + 1
+        segment = libc.shmget(key, 4096, 0o1666)  # IPC_CREAT
+        self._stack.callback(libc.shmctl, segment, 0, None)  # IPC_RMID
+        return key
 
     def _start_victim(self) -> tuple[subprocess.Popen[str], int]:
         process = subprocess.Popen(
@@ -171,38 +197,52 @@ class Arena:
             "VICTIM": self._victim.pid,
             "ADDRESS": self._address,
             "TCP": self.tcp.getsockname()[1],
+            "TCP6": self.tcp6.getsockname()[1] if self.tcp6 else 0,
             "UDP": self.udp.getsockname()[1],
             "ABSTRACT": self._abstract,
+            "SEGMENT": self._segment_key,
             "HOSTNAME": socket.gethostname(),
             "SHOWN": sorted(shown),
         }
 
-    def program(self, case: Case, work: str = "/ws/work") -> str:
-        """The source of the case, aimed at this world."""
-        return source(case, {**self.facts(), "WORK": work}, numbers(machine()))
+    def program(self, case: Case, work: str = ".", *, jail: bool = True) -> str:
+        """The source of the case, aimed at this world. `work` is where it finds the files; `jail`: a wall is there."""
+        return source(case, {**self.facts(), "WORK": work, "JAIL": jail}, numbers(machine()))
+
+    def code(self, case: Case) -> str:
+        """What is executed inside."""
+        return self.program(case)
 
     # -- sandboxes ---------------------------------------------------------------------------------------------------
 
-    def box(self, limits: Mapping[str, Any]) -> Sandbox:
-        """A warm sandbox with these limits; all share the workspace."""
-        key = json.dumps({**_LIMITS, **limits}, sort_keys=True)
+    def box(self, limits: Mapping[str, Any], without: Sequence[str] = ()) -> Sandbox:
+        """A warm sandbox with these limits; all share the workspace. `without`: the layers that are removed now."""
+        key = json.dumps([{**LIMITS, **limits}, *without], sort_keys=True)
         if key not in self._boxes:
-            policy = Policy(**{**_LIMITS, **limits}, read_only=(self.granted,))
-            self._boxes[key] = self._stack.enter_context(open_sandbox("jail", workspace=self.work, policy=policy))
-            with self._boxes[key].open() as session:  # whatever is set up once is set up now
-                session.execute("1")
+            policy = Policy(**{**LIMITS, **limits}, read_only=(self.granted,))
+            self._boxes[key] = box = open_sandbox(
+                self.kind,
+                workspace=self.work,
+                policy=policy,
+                ahead=False,  # nothing may differ afterwards
+            )
+            self._stack.callback(box.close)
+            self.fill(box)
         return self._boxes[key]
+
+    def fill(self, box: Sandbox) -> None:
+        """Have the sandbox keep as many places for sessions as it ever will, so that none appears later."""
+        if _has_all_places(box):
+            return
+        with ExitStack() as stack:
+            for _ in range(PLACES):
+                stack.enter_context(box.open()).execute("1", on_error="keep")
 
     def sibling(self) -> Session:
         """Another session of the default sandbox, with secrets of its own."""
         if self._sibling_session is None:
             self._sibling_session = self._stack.enter_context(self.box({}).open())
-            self._sibling_session.execute(
-                f"own_secret = {self.tokens[4]!r}\n"
-                "for path in ('/ws/work/sibling.txt', '/tmp/sibling', '/dev/shm/sibling'):\n"
-                "    with open(path, 'w') as file: file.write(own_secret)",
-                on_error="keep",
-            )
+            _move_in(self._sibling_session, self.tokens[4])
         return self._sibling_session
 
     # -- a case ------------------------------------------------------------------------------------------------------
@@ -213,22 +253,62 @@ class Arena:
         self._leave_nothing()
         box = self.box(case.policy)
         self.sibling()
+        self.fill(self.box({}))
         before = self.look()
         began = time.monotonic()
         session = box.open()
         try:
-            run = session.execute(self.program(case), on_error=case.on_error)
+            run = session.execute(self.code(case), on_error=case.on_error)
             took = time.monotonic() - began
-            broken = [] if case.crowds and not cgroups.version() else self._benign(box)
+            broken = [] if case.crowds and not cgroups.version() else self.benign(box)
         finally:
             session.close()
-        broken += self._benign(box) if case.crowds else []
+        broken += self.benign(box) if case.crowds else []
         if took > case.within:
             broken.append(f"the host had its answer only after {took:.1f} s")
+        self.fill(box)
+        self.fill(self.box({}))
         broken += self.differences(before)
         return Outcome(_facts_of(run), broken, control, evidence)
 
-    def _benign(self, box: Sandbox) -> list[str]:
+    def play_without(self, layers: Sequence[str], case: Case) -> list[str]:
+        """What `case` achieves, and leaves, in a wall that has lost `layers`; empty when it is still stopped."""
+        assert allowed(case, layers), f"{case.id} is not to be played without {layers}"
+        self._leave_nothing()
+        with removed(layers) as wide:
+            box = self.box({**case.policy, **wide}, layers)
+            with ExitStack() as stack:
+                if case.control == "sibling":
+                    _move_in(stack.enter_context(box.open()), self.tokens[4])
+                before = self.look()
+                with box.open() as session:
+                    run = session.execute(self.program(case), on_error=case.on_error)
+                achieved = [o for o in objections(case, _facts_of(run)) if not o.startswith(("refused", "says"))]
+                with suppress(SandboxUnavailable):
+                    self.fill(box)
+                return achieved + self.differences(before)
+
+    def forget(self, layers: Sequence[str]) -> None:
+        """Close the sandboxes that have lost `layers`."""
+        for key in [key for key in self._boxes if json.loads(key)[1:] == list(layers)]:
+            self._boxes.pop(key).close()
+
+    def perform(self, special: Callable[[Arena], None]) -> list[str]:
+        """Let a special assert what it does; returns what it has left, its own sandboxes closed."""
+        self._leave_nothing()
+        self.sibling()
+        self.fill(self.box({}))
+        known, before = set(self._boxes), self.look()
+        try:
+            special(self)
+        finally:
+            for key in set(self._boxes) - known:
+                self._boxes.pop(key).close()
+        broken = self.benign(self.box({}))
+        self.fill(self.box({}))
+        return broken + self.differences(before)
+
+    def benign(self, box: Sandbox) -> list[str]:
         """A fresh session and one that was there before answer at once."""
         began = time.monotonic()
         with box.open() as fresh:
@@ -242,33 +322,23 @@ class Arena:
     def _control(self, case: Case) -> tuple[bool | None, str]:
         match case.control:
             case "host" | "mark":
-                said = self._outside(case)
+                said = self._plainly(case)
                 worked = "LEAK" in said if case.control == "host" else bool(self._marks())
                 return worked, said[-300:]
             case "sibling":
-                run = self.sibling().execute(self.program(case), on_error="keep")
+                run = self.sibling().execute(self.code(case), on_error="keep")
                 return "LEAK" in run.stdout, run.stdout[-300:] + run.stderr[-300:]
             case "raised":
                 with self.box(_ROOMY).open() as session:
-                    run = session.execute(self.program(case), on_error="keep")
+                    run = session.execute(self.code(case), on_error="keep")
                 return "DONE" in run.stdout, f"{run.status} {run.limit} {run.stdout[-100:]} {run.error}"
             case _:
                 return None, ""
 
-    def _outside(self, case: Case) -> str:
+    def _plainly(self, case: Case) -> str:
         """Run the case as a plain process of the same user; what it printed."""
         scratch = Path(tempfile.mkdtemp(prefix="scratch-", dir=self.base))
-        done = subprocess.run(
-            [sys.executable, "-I", "-c", self.program(case, str(self.work))],
-            cwd=scratch,
-            env={**os.environ, "HOME": str(self.home)},
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            close_fds=False,
-            timeout=30,
-            check=False,
-        )
-        return (done.stdout + done.stderr).decode(errors="replace")
+        return self._outside.run(self.program(case, str(self.work), jail=False), scratch)
 
     # -- what must hold --------------------------------------------------------------------------------------------
 
@@ -289,11 +359,11 @@ class Arena:
         """Everything that no case may change."""
         return {
             "files": _listing(self.base),
-            "descriptors": set(os.listdir("/proc/self/fd")),
+            "descriptors": len(os.listdir("/proc/self/fd")),
             "threads": threading.active_count(),
-            "processes": descendants(os.getpid()),
-            "groups": _groups(),
-            "mounts": len(Path("/proc/self/mountinfo").read_text().splitlines()),
+            "processes": len(descendants(os.getpid())),
+            "groups": len(_groups()),
+            "mounts": {line for line in Path("/proc/self/mountinfo").read_text().splitlines() if _is_of_a_jail(line)},
             "resident": resident(),
         }
 
@@ -321,6 +391,26 @@ class Arena:
             os.close(fd)
         for server in self._listeners:
             server.close()
+
+
+def _move_in(session: Session, secret: str) -> None:
+    """Give a session something to steal."""
+    session.execute(
+        f"own_secret = {secret!r}\n"
+        "import os\n"
+        "for path in ('sibling.txt', os.environ['TMPDIR'] + '/sibling', '/dev/shm/sibling'):\n"
+        "    try:\n"
+        "        with open(path, 'w') as file: file.write(own_secret)\n"
+        "    except PermissionError: assert path.startswith('/dev/shm')",
+        on_error="keep",
+    )
+
+
+def _has_all_places(box: Sandbox) -> bool:
+    """Whether as many places wait as are ever kept; Landlock alone keeps none."""
+    assert isinstance(box, Jail)
+    free = box._slots._free  # pyright: ignore[reportPrivateUsage]
+    return box.receipt.tier == "landlock" or sum(slot.is_alive() for slot in free) == PLACES
 
 
 def applies(case: Case) -> str:
@@ -361,16 +451,31 @@ def _listing(top: Path) -> dict[str, tuple[Any, ...]]:
     return found
 
 
+def _without_rest(boot: Callable[..., str]) -> Callable[..., str]:
+    """Keeps what sessions are forked from, which is ended after a second: processes are counted here."""
+
+    def patched(*args: Any) -> str:
+        head, _, tail = boot(*args).partition("del sys.path[0]\n")
+        return f"{head}from worker import monitor\nmonitor._IDLE = None\ndel sys.path[0]\n{tail}"
+
+    return patched
+
+
 def descendants(pid: int) -> set[int]:
     """The processes below `pid`, zombies included."""
     found: set[int] = set()
     todo = [pid]
     while todo:
-        for path in Path(f"/proc/{todo.pop()}/task").glob("*/children"):
-            with suppress(OSError):
+        with suppress(OSError):  # it has ended meanwhile
+            for path in Path(f"/proc/{todo.pop()}/task").glob("*/children"):
                 todo += (children := [int(p) for p in path.read_text().split()])
                 found.update(children)
     return found
+
+
+def _is_of_a_jail(mount: str) -> bool:
+    """Whether a line of mountinfo tells of a mount that a jail could have made; others use this machine, too."""
+    return any(word in mount for word in ("sandsmith", "/ws", ".layers", ".lower", "attacked-"))
 
 
 def _groups() -> set[str]:

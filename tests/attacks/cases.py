@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any, Final, Literal
 
-MARK: Final = "escaped-from-the-jail"
-"""Name of every file that a program tries to leave behind."""
+MARK: Final = f"escaped-from-the-jail-{os.getpid()}"
+"""Name of every file that a program tries to leave behind; another attacker at the same time has another."""
+
+SHORT: Final[Mapping[str, Any]] = MappingProxyType({"wall_seconds": 0.4})
+"""Long enough for a program to come to the point where it takes too long, on a busy machine, too."""
+HANGS: Final[Mapping[str, Any]] = MappingProxyType({"status": "timeout", "limit": "wall", "signal": 9, "policy": SHORT})
+"""What becomes of a program that does not end."""
 
 Control = Literal["host", "sibling", "mark", "raised", ""]
 
@@ -37,11 +44,37 @@ class Case:
     """Version of Landlock below which the attack is harmless but goes through."""
     within: float = 4.0
     """Seconds after which the host must have its answer."""
+    refusals: tuple[str, ...] = ()
+    """How this attack may be refused besides `REFUSALS`: an exception's name, or `E...` of errno."""
+
+
+REFUSALS: Final = {"EPERM", "EACCES", "ENOENT", "ENOSYS", "EROFS", "EXDEV", "ESRCH"}
+"""What a wall answers. Anything else would say that the attack itself is at fault, and has tried nothing."""
+
+
+def objections(case: Case, run: Mapping[str, Any]) -> list[str]:
+    """How the outcome differs from what the case demands."""
+    found = ["it got through"] if "LEAK" in run["stdout"] else []
+    found += [f"{n}: {run[n]}" for n in ("status", "limit") if not _one_of(getattr(case, n), run[n])]
+    found += [f"{n}: {run[n]}" for n in ("signal", "exit_code") if getattr(case, n) not in (None, run[n])]
+    found += [f"refused by {word}" for word in _refused_by(run["stdout"]) - REFUSALS - set(case.refusals)]
+    if case.control in ("host", "sibling") and case.status == "ok" and not run["stdout"]:
+        found.append("it does not tell what it has tried")
+    return found + ([] if case.says in run["said"] else [f"says nothing of {case.says!r}"])
+
+
+def _one_of(wanted: Any, got: Any) -> bool:
+    return got in (wanted if isinstance(wanted, tuple) else (wanted,))
+
+
+def _refused_by(stdout: str) -> set[str]:
+    """What the program's attempts were answered with: names of errno, or of exceptions that have none."""
+    answers = re.findall(r"^denied (\w+) ?(-?\d*)\n", stdout, re.MULTILINE)
+    return {errno.errorcode.get(int(code), code) if code else kind for kind, code in answers}
 
 
 PRELUDE: Final = r"""
 import ctypes, errno, hashlib, os, re, signal, socket, struct, subprocess, sys, time
-JAIL = os.path.isdir("/ws/work")
 libc = ctypes.CDLL(None, use_errno=True)
 libc.syscall.restype = ctypes.c_long
 
@@ -101,7 +134,10 @@ def targets():
     "Other processes: one made for this outside, every one there is inside."
     if not JAIL:
         return [VICTIM]
-    seen = [int(name) for name in os.listdir("/proc") if name.isdigit()]
+    try:
+        seen = [int(name) for name in os.listdir("/proc") if name.isdigit()]
+    except PermissionError:  # one process, behind Landlock alone
+        seen = []
     return [VICTIM, *(pid for pid in {1, os.getppid(), *seen} if pid not in (0, os.getpid()))]
 
 def alone():

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from cases import Case
+from cases import HANGS, Case
 
 _FORGE = "c = channel()\n"
 
@@ -29,9 +29,7 @@ CHANNEL = [
     _claim(
         "H03-repr-sleeps",
         "class E:\n    def __repr__(self): time.sleep(60)\nE()",
-        status="timeout",
-        limit="wall",
-        signal=9,
+        **HANGS,
     ),
     _claim("H04-nan", _FORGE + "c.sendall(b'\\0\\0\\0\\x0a{\"id\":NaN}')", status="killed", signal=9),
     _claim("H04-large-number", _FORGE + "c.sendall(b'\\0\\0\\0\\x0a{\"id\":1e9}')", says=""),
@@ -55,9 +53,13 @@ CHANNEL = [
     _claim(
         "H09-forged-ok-then-loop",
         _FORGE + "c.sendall(frame(op='result', id=1, value='forged', error=None, exit_code=None))\nwhile True: pass",
-        status="timeout",
-        limit="wall",
-        signal=9,
+        **HANGS,
+    ),
+    _claim(
+        "H09-forged-end-then-loop",
+        _FORGE + "c.sendall(frame(op='result', id=1, value='forged', error=None, exit_code=None))\n"
+        "c.sendall(frame(op='sync', id=1) + frame(op='sync', id=''))\nwhile True: pass",
+        **HANGS,
     ),
     _claim("H10-huge-header", _FORGE + "c.sendall(b'\\xff\\xff\\xff\\xff')", status="killed", signal=9),
     _claim("H10-not-json", _FORGE + "c.sendall(b'\\0\\0\\0\\4\\xff\\xff\\xff\\xff')", status="killed", signal=9),
@@ -91,9 +93,7 @@ CHANNEL = [
     _claim(
         "H11-half-frame",
         _FORGE + "c.sendall(b'\\0\\0')\nwhile True: time.sleep(1)",
-        status="timeout",
-        limit="wall",
-        signal=9,
+        **HANGS,
     ),
     _claim("H12-other-id", _FORGE + "c.sendall(frame(op='result', id=2, value='forged'))\n'mine'", says="'mine'"),
     _claim("H12-sync-first", _FORGE + "c.sendall(frame(op='sync', id=1))\n'mine'", says="'mine'"),
@@ -116,9 +116,7 @@ CHANNEL = [
     _claim(
         "H16-str-sleeps",
         "class E(Exception):\n    def __str__(self): time.sleep(60)\nraise E",
-        status="timeout",
-        limit="wall",
-        signal=9,
+        **HANGS,
     ),
     _claim(
         "H16-chain",
@@ -154,6 +152,15 @@ CHANNEL = [
         says="end",
     ),
     _claim(
+        "H20-png-bomb",
+        _FORGE + "import base64, zlib\n"
+        "part = lambda k, d: struct.pack('!I', len(d)) + k + d + struct.pack('!I', zlib.crc32(k + d))\n"
+        "png = b'\\x89PNG\\r\\n\\x1a\\n' + part(b'IHDR', struct.pack('!2I5B', 10 ** 5, 10 ** 5, 8, 0, 0, 0, 0))\n"
+        "png += part(b'IDAT', zlib.compress(bytes(10 ** 7))) + part(b'IEND', b'')\n"
+        "c.sendall(frame(op='display', mime='image/png', data=base64.b64encode(png).decode()))\n'end'",
+        says="end",
+    ),
+    _claim(
         "H20-svg", _FORGE + "c.sendall(frame(op='display', mime='image/svg+xml', data='PHN2Zz4='))\n'end'", says="end"
     ),
 ]
@@ -180,10 +187,10 @@ CRASHES = [
     _claim(
         "I06-xcpu", "os.kill(os.getpid(), signal.SIGXCPU)", status=("timeout", "killed"), limit=("cpu", None), signal=24
     ),
-    _claim("I07-close-all", "os.closerange(0, 1024)\nwhile True: pass", status="timeout", limit="wall", signal=9),
+    _claim("I07-close-all", "os.closerange(0, 1024)\nwhile True: pass", **HANGS),
     _claim(
         "I08-remove-work",
-        "import shutil\nshutil.rmtree('/ws/work', ignore_errors=True)\n[n for n in os.listdir('.') if n == 'data.csv']",
+        "import shutil\nshutil.rmtree(os.getcwd(), ignore_errors=True)\n[n for n in os.listdir('.') if n == 'data.csv']",
         says="[]",
     ),
     _claim("I09-removed-folder", "os.mkdir('d'); os.chdir('d'); os.rmdir('../d')\nos.path.exists('.')", says=""),

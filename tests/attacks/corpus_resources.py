@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any
 
-from cases import Case
+from cases import HANGS, SHORT, Case
 
 MIB = 1 << 20
-_SHORT: Mapping[str, Any] = {"wall_seconds": 0.4}
 
 
 def _memory(id: str, program: str, **more: Any) -> Case:
@@ -19,8 +17,7 @@ def _memory(id: str, program: str, **more: Any) -> Case:
 
 def _time(id: str, program: str, **more: Any) -> Case:
     """A program that takes longer than 0.4 s."""
-    more = {"status": "timeout", "limit": "wall", "signal": 9, "policy": _SHORT} | more
-    return Case(id, program + "\nprint('DONE')", **{"control": "raised", "within": 2, **more})
+    return Case(id, program + "\nprint('DONE')", **{**HANGS, "control": "raised", "within": 2, **more})
 
 
 def _flood(id: str, program: str) -> Case:
@@ -35,7 +32,7 @@ def _flood(id: str, program: str) -> Case:
     )
 
 
-_SPIN = "end = time.monotonic() + 0.8\nwhile time.monotonic() < end: pass"
+_SPIN = "end = time.monotonic() + 0.5\nwhile time.monotonic() < end: pass"
 
 RESOURCES = [
     Case(
@@ -45,6 +42,7 @@ RESOURCES = [
         says="Cannot allocate memory",
         control="raised",
     ),
+    Case("E01-bytearray", "held = bytearray(10 ** 11)", status="error", says="MemoryError", control=""),
     _memory("E02-list", "held = []\nfor _ in range(400): held.append(b'x' * (1 << 20))"),
     _memory(
         "E03-children",
@@ -75,27 +73,29 @@ RESOURCES = [
         "E26-product", "import itertools\nheld = list(itertools.islice(itertools.product(range(9), repeat=9), 3000000))"
     ),
     _time("E04-loop", _SPIN),
-    _time("E05-sleep", "time.sleep(0.8)"),
+    _time("E05-sleep", "time.sleep(0.5)"),
     _time("E06-masked", "signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())\n" + _SPIN),
     _time("E06-ignored", "for n in (1, 2, 3, 13, 14, 15, 24): signal.signal(n, signal.SIG_IGN)\n" + _SPIN),
     _time("E18-regex", "re.match(r'(a+)+$', 'a' * 24 + 'b')"),
     _time("E19-power", "sum(1 for n in [3 ** (3 ** 12)] if n % 7)\n" + _SPIN),
     _time("E22-collisions", "class K(str):\n    __hash__ = lambda s: 1\n{K(n): 0 for n in range(3000)}\n" + _SPIN),
     _time("E25-decimal", "import decimal\ndecimal.getcontext().prec = 40000\ndecimal.Decimal(2).sqrt()\n" + _SPIN),
-    _time("E30-at-exit", "class Late:\n    def __del__(self): time.sleep(0.8)\nLate()"),
-    _time("E30-thread", "import threading\nthreading.Thread(target=time.sleep, args=(0.8,)).start()"),
+    _time("E30-at-exit", "class Late:\n    def __del__(self): time.sleep(0.5)\nLate()"),
+    _time("E30-thread", "import threading\nthreading.Thread(target=time.sleep, args=(0.5,)).start()"),
     _time("E35-closed-output", "os.close(1); os.close(2)\n" + _SPIN, control=""),
     _time("E35-closed-channel", "os.close(3)\n" + _SPIN, control=""),
     _time("E35-shut-channel", "channel().shutdown(2)\n" + _SPIN, control=""),
     _time("E35-closed-all", "os.closerange(0, 4096)\n" + _SPIN, control=""),
     _time(
         "E36-trickle-of-frames",
-        "c = channel()\nend = time.monotonic() + 0.8\nwhile time.monotonic() < end: c.sendall(frame(op='noise'))",
+        "c = channel()\nend = time.monotonic() + 0.5\nwhile time.monotonic() < end: c.sendall(frame(op='noise'))",
+        status=("timeout", "killed"),  # each frame counts, too: a fast machine is over that limit first
+        limit=("wall", None),
     ),
     _time(
         "E36-trickle-of-output",
-        "end = time.monotonic() + 0.8\nwhile time.monotonic() < end: os.write(1, b'x')",
-        policy={"wall_seconds": 0.4, "output_bytes": 64 * MIB},
+        "end = time.monotonic() + 0.5\nwhile time.monotonic() < end: os.write(1, b'x')",
+        policy={**SHORT, "output_bytes": 64 * MIB},
     ),
     _time("E36-half-frame", "channel().sendall(b'\\0\\0\\1\\0{')\n" + _SPIN, control=""),
     _flood("E13-flood", "for _ in range(4096): print('x' * 1023)"),
@@ -116,6 +116,16 @@ RESOURCES = [
     Case(
         "E07-forks",
         "n = 0\ntry:\n    while n < 60:\n        if os.fork() == 0: time.sleep(1); os._exit(0)\n        n += 1\n"
+        "finally: print('DONE' if n == 60 else 'stopped')",
+        status=("error", "memory"),
+        limit=("processes", "memory", None),
+        control="raised",
+        crowds=True,
+        policy={"processes": 16},
+    ),
+    Case(
+        "D24-vfork-bomb",
+        "n = 0\ntry:\n    while n < 60: subprocess.Popen(['sleep', '1']); n += 1\n"
         "finally: print('DONE' if n == 60 else 'stopped')",
         status=("error", "memory"),
         limit=("processes", "memory", None),
@@ -170,6 +180,13 @@ RESOURCES = [
         says="File too large",
         control="raised",
     ),
+    Case(
+        "E12-terabyte",
+        "with open('sparse', 'wb') as f: f.truncate(1 << 40)",
+        status="error",
+        says="File too large",
+        control="",
+    ),
     Case("E16-recursion", "def f(): f()\nf()", status="error", says="RecursionError", control=""),
     Case(
         "E17-deep-recursion",
@@ -179,7 +196,17 @@ RESOURCES = [
         control="",
     ),
     Case("E17-deep-json", "import json\njson.loads('[' * 10 ** 6)", status="error", says="RecursionError", control=""),
+    Case(
+        "E17-no-core-file",
+        "import resource\nhard = resource.getrlimit(resource.RLIMIT_CORE)[1]\n"
+        "resource.setrlimit(resource.RLIMIT_CORE, (hard, hard))\n"
+        "if (pid := os.fork()) == 0: ctypes.string_at(0)\n"
+        "print('LEAK' if os.WCOREDUMP(os.waitpid(pid, 0)[1]) else 'no core file')",
+        says="no core file",
+    ),
     Case("E20-digits", "int('9' * 10 ** 7)", status="error", says="ValueError", control=""),
+    Case("E20-text", "str(10 ** 10 ** 4)", status="error", says="ValueError", control=""),
+    Case("E21-string", "held = 'a' * 10 ** 10", status="error", says="MemoryError", control=""),
     Case("E21-repeat", "held = [[]] * 10 ** 9", status="error", says="MemoryError", control=""),
     Case(
         "E23-deep-source",
@@ -195,5 +222,14 @@ RESOURCES = [
         limit=(None, "memory"),
         control="",
     ),
+    Case(
+        "E29-epoll",
+        "import select\nr, w = os.pipe()\nheld = []\n"
+        "while True:\n    e = select.epoll()\n    held.append(e)\n    e.register(r)\n    e.register(w)",
+        status="error",
+        says="Too many open files",
+        control="",
+    ),
+    Case("E31-turtle", "import turtle\nturtle.Turtle()", status="error", says="Error", control=""),
     Case("E31-heavy-imports", "import antigravity, this", status=("ok", "error"), control="", within=4),
 ]

@@ -34,7 +34,7 @@ print(len(seen) > 500, "pages")
 
 READ = [
     Case("A01-shadow", 'attempt(open, "/etc/shadow")'),
-    Case("A01-real-accounts", 'attempt(__import__("pwd").getpwnam, "daemon")'),
+    Case("A01-real-accounts", 'attempt(__import__("pwd").getpwnam, "daemon")', refusals=("KeyError",)),
     Case("A02-ssh-key", "reveal(read, KEY)"),
     Case("A02-canary", "reveal(read, CANARY)"),
     Case(
@@ -49,9 +49,17 @@ READ = [
     Case("A06-parent-maps", 'attempt(open, f"/proc/{os.getppid()}/maps")'),
     Case("A06-memory-of-others", 'for pid in targets(): attempt(open, f"/proc/{pid}/mem", "rb")'),
     Case("A07-symlink", 'os.symlink(CANARY, "link")\nreveal(read, "link")'),
+    Case(
+        "A07-accounts",
+        'os.symlink("/etc/passwd", "link")\nprint("LEAK" if b"daemon" in read("link") else "not those of the host")',
+    ),
     Case("A08-proc-root", 'reveal(read, "/proc/self/root" + CANARY)'),
     Case("A08-root-of-others", 'for pid in targets(): reveal(read, f"/proc/{pid}/root{CANARY}")'),
-    Case("A09-reopen-descriptors", 'for fd in range(1024): reveal(read, f"/proc/self/fd/{fd}") if fd > 2 else 0'),
+    Case(
+        "A09-reopen-descriptors",
+        'for fd in range(1024): reveal(read, f"/proc/self/fd/{fd}") if fd > 2 else 0',
+        refusals=("ENXIO",),
+    ),
     Case(
         "A09-descriptors-of-others",
         "for pid in targets():\n"
@@ -74,21 +82,29 @@ READ = [
     ),
     Case(
         "A13-fchdir",
-        'for fd in range(3, 1024):\n    try: os.fchdir(fd)\n    except OSError: continue\n    print("LEAK", fd)',
+        'for fd in range(3, 1024):\n    try: os.fchdir(fd)\n    except OSError: continue\n    print("LEAK", fd)\nprint("tried")',
     ),
     *(
         Case(f"A14-{path.strip('/').replace('/', '-')}", f"attempt(open, {path!r}, 'rb')")
         for path in (
-            *("/proc/kallsyms", "/proc/version", "/proc/meminfo", "/proc/cpuinfo", "/proc/sys/kernel/osrelease"),
+            *(
+                "/proc/kcore",
+                "/proc/kallsyms",
+                "/proc/version",
+                "/proc/meminfo",
+                "/proc/cpuinfo",
+                "/proc/sys/kernel/osrelease",
+            ),
             *("/proc/cmdline", "/dev/kmsg", "/dev/mem", "/dev/tty0", "/proc/net/tcp", "/proc/sysvipc/shm"),
         )
     ),
     Case("A14-sys", 'attempt(os.listdir, "/sys/kernel")'),
     Case("A15-run", 'attempt(os.listdir, "/run")\nattempt(os.stat, "/var/run/docker.sock")'),
-    Case("A17-files-of-a-sibling", 'attempt(open, "/ws/work/sibling.txt")', control="sibling"),
+    Case("A16-metadata", "attempt(socket.create_connection, ('169.254.169.254', 80), 0.5)", control=""),
+    Case("A17-files-of-a-sibling", 'attempt(open, WORK + "/sibling.txt")', control="sibling"),
     Case(
         "A18-leftovers",
-        'attempt(open, "/tmp/sibling")\nattempt(open, "/dev/shm/sibling")',
+        'attempt(open, os.environ["TMPDIR"] + "/sibling")\nattempt(open, "/dev/shm/sibling")',
         control="sibling",
     ),
     Case("A19-keyctl", 'attempt(call, "keyctl", 0, -3, 1)'),
@@ -108,7 +124,7 @@ LEARN = [
     Case(
         "F01-only-known-names",
         "known = set('HOME LANG LC_ALL MPLBACKEND PATH PYTHONDONTWRITEBYTECODE PYTHONNOUSERSITE TMPDIR USER'\n"
-        "    ' PYTHONWARNINGS LC_CTYPE'.split())\n"
+        "    ' PYTHONWARNINGS LC_CTYPE JOBLIB_MULTIPROCESSING TORCH_CPP_LOG_LEVEL'.split())\n"
         "strange = {n for n in os.environ if n not in known and not n.endswith('_NUM_THREADS')}\n"
         "print('LEAK' if strange else 'known only', strange)",
     ),
@@ -135,9 +151,10 @@ LEARN = [
         "while f:\n"
         "    found |= secret(repr({k: v for k, v in f.f_locals.items() if k != 'f'})[:1_000_000])\n"
         "    f = f.f_back\n"
-        "if not JAIL: secret(str(dict(os.environ)))\n",
+        "if not JAIL: secret(str(dict(os.environ)))\nprint('looked')",
     ),
     Case("F07-code-of-a-sibling", _SCAN_MEMORY, control="sibling", within=6),
+    Case("F08-page-cache", 'attempt(call, "mincore", id(0) & ~4095, 4096, ctypes.create_string_buffer(1))'),
     Case(
         "F09-host-name",
         "names = {socket.gethostname(), os.uname().nodename}\nprint('LEAK' if HOSTNAME in names else 'another', names)",
@@ -148,6 +165,12 @@ LEARN = [
         "F10-cgroup-path",
         'text = subprocess.check_output(["cat", "/proc/self/cgroup"], text=True)\n'
         "print('LEAK' if 'sandsmith' in text else 'no path of the host')",
+        control="",
+    ),
+    Case(
+        "F10-mounts",
+        'text = subprocess.check_output(["cat", "/proc/self/mountinfo"], text=True)\n'
+        "print('LEAK' if OUTSIDE in text or os.path.dirname(KEY) in text else 'only what is granted')",
         control="",
     ),
     Case(

@@ -5,23 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from cases import Case
-from corpus import BY_ID, CLASSES
+from cases import Case, objections
+from corpus import BY_ID, CLASSES, LAST, LEFT_OUT
 from specials import SPECIALS
 
 pytestmark = [pytest.mark.jail, pytest.mark.timeout(120)]
-
-
-def _one_of(wanted: Any, got: Any) -> bool:
-    return got in (wanted if isinstance(wanted, tuple) else (wanted,))
-
-
-def _objections(case: Case, run: dict[str, Any]) -> list[str]:
-    """How the outcome differs from what the case demands."""
-    found = ["it got through"] if "LEAK" in run["stdout"] else []
-    found += [f"{n}: {run[n]}" for n in ("status", "limit") if not _one_of(getattr(case, n), run[n])]
-    found += [f"{n}: {run[n]}" for n in ("signal", "exit_code") if getattr(case, n) not in (None, run[n])]
-    return found + ([] if case.says in run["said"] else [f"says nothing of {case.says!r}"])
 
 
 def _play(world: Any, case: Case, ledger: dict[str, set[str]], user: str) -> None:
@@ -30,13 +18,21 @@ def _play(world: Any, case: Case, ledger: dict[str, set[str]], user: str) -> Non
         pytest.skip(reply["skip"])
     assert "error" not in reply, reply["error"]
     outcome = reply["outcome"]
-    objections = _objections(case, outcome["run"]) + outcome["broken"]
-    assert not objections, (objections, outcome)
+    wrong = objections(case, outcome["run"]) + outcome["broken"]
+    assert not wrong, (wrong, outcome)
     ledger.setdefault(f"{user} played", set()).add(case.id)
     if outcome["control"] is False:
-        pytest.skip(f"no positive control on this host: {outcome['evidence'].strip()[-80:]}")
+        pytest.skip(f"{case.id} held, without a positive control on this host: {outcome['evidence'].strip()[-80:]}")
     if outcome["control"]:
         ledger.setdefault(f"{user} controlled", set()).add(case.id)
+
+
+def test_every_attack_of_the_plan_has_a_case_or_a_reason():
+    wanted = {f"{letter}{number:02}" for letter, last in LAST.items() for number in range(1, last + 1)}
+    here = {id.partition("-")[0] for id in (*BY_ID, *SPECIALS)}
+    assert wanted - here == LEFT_OUT.keys()
+    assert not {id for id in here - wanted if id[0] == "G"}
+    assert len(BY_ID) == sum(map(len, CLASSES.values())), "two cases of one name"
 
 
 def _class(letter: str) -> Any:
@@ -89,12 +85,20 @@ def test_crashes_are_told_apart(play, case):
     play(case)
 
 
+@_class("G")
+def test_without_restricted_python_the_jail_holds(play, case):
+    play(case)
+
+
+@_class("J")
+def test_this_construction_holds(play, case):
+    play(case)
+
+
 @pytest.mark.parametrize("name", SPECIALS)
 def test_special(world, name):
     reply = world.ask(special=name)
     assert "error" not in reply, reply["error"]
-    if reply["special"]:
-        pytest.xfail(reply["special"])
 
 
 @pytest.mark.parametrize("user", ["root", "user"])

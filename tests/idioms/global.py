@@ -1,0 +1,11 @@
+n = 0
+
+
+def f():
+    global n
+    n += 1
+
+
+f()
+f()
+print(n)
