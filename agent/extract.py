@@ -5,9 +5,10 @@ from __future__ import annotations
 import ast
 import re
 import textwrap
-import warnings
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+
+from .source import parse, try_parse
 
 __all__ = ["Extract", "extract", "parses"]
 
@@ -114,7 +115,7 @@ def _starts(lines: list[str]) -> Iterator[int]:
 
 def _is_substantial(code: str) -> bool:
     """More than names and texts: prose such as `Sure` parses as Python too."""
-    if (tree := _tree(code)) is None:
+    if (tree := try_parse(code)) is None:
         return False
     return any(not isinstance(node, ast.Expr) or isinstance(node.value, ast.Call) for node in tree.body)
 
@@ -129,7 +130,7 @@ def _best(programs: list[str], function: str | None) -> str:
 
 
 def _defines(code: str, function: str) -> bool:
-    tree = _tree(code)
+    tree = try_parse(code)
     return tree is not None and any(
         function in _bound(node) for node in tree.body if not isinstance(node, (ast.Import, ast.ImportFrom))
     )
@@ -141,7 +142,7 @@ def _defined_before(programs: list[str], index: int) -> set[str]:
 
 def _defined(code: str) -> set[str]:
     """Names of the functions, classes, imports and variables of a program's top level."""
-    tree = _tree(code)
+    tree = try_parse(code)
     return set() if tree is None else {name for node in tree.body for name in _bound(node)}
 
 
@@ -154,7 +155,7 @@ def _bound(node: ast.stmt) -> Iterable[str]:
 
 
 def _used(code: str) -> set[str]:
-    tree = _tree(code)
+    tree = try_parse(code)
     return set() if tree is None else {n.id for n in ast.walk(tree) if isinstance(n, ast.Name)}
 
 
@@ -170,23 +171,9 @@ def _problem(blocks: list[str]) -> str:
 def _error(code: str) -> str | None:
     """Why `code` is no program, or None when it is one."""
     try:
-        tree = _parse(code)
+        tree = parse(code)
     except SyntaxError as error:
         source = (error.text or "").strip()
-        return f"{type(error).__name__}: {error.msg} (line {error.lineno}{': ' + source if source else ''})"
-    except (ValueError, RecursionError, MemoryError) as error:
-        return f"{type(error).__name__}: {error}"
+        where = f" (line {error.lineno}{': ' + source if source else ''})" if error.lineno else ""
+        return f"{type(error).__name__}: {error.msg}{where}"
     return None if tree.body else "there is no statement in it"
-
-
-def _tree(code: str) -> ast.Module | None:
-    try:
-        return _parse(code)
-    except (SyntaxError, ValueError, RecursionError, MemoryError):
-        return None
-
-
-def _parse(code: str) -> ast.Module:
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # "invalid escape sequence" is the program's business
-        return ast.parse(code)

@@ -263,7 +263,8 @@ def describe_csv(text: str, total: int, encoding: str) -> dict[str, Any]:
     summary = f"CSV, {count} rows{named_encoding(encoding)}{separator}" + ("" if has_header else ", no header line")
     details = [*lines[: SAMPLE + has_header], *notable, *remarks(names, body)]
     result = fact("csv", summary, None, load=table_load(header, body, encoding, delimiter))
-    result["details"] = [line[:LINE] if i <= SAMPLE else line[:900] for i, line in enumerate(details)]
+    sample = range(has_header, SAMPLE + 1)
+    result["details"] = [line[: LINE if i in sample else 900] for i, line in enumerate(details)]
     return result
 
 
@@ -279,6 +280,7 @@ def table_load(header: list[str], body: list[list[str]], encoding: str, delimite
         "header": header,
         "rows": len(body),
         "forms": [form_of(column) for column in columns],
+        "loose": [is_loose(column) for column in columns],
         "blanks": [sorted({c for c in column if c.lower() in BLANK}) for column in columns],
         "spaced": any(cell != cell.strip() for cell in [*header, *cells]),
         "ragged": any(len(row) != width for row in body),
@@ -306,6 +308,13 @@ def form_of(cells: list[str]) -> str:
     if alike and all(PLAIN.fullmatch(re.sub(r"[^\d.,+-]", "", cell)) for cell in filled):
         return "money"
     return date_forms(filled) or "text"
+
+
+def is_loose(cells: list[str]) -> bool:
+    """Whether a column holds numbers but for a few cells."""
+    filled = [cell for cell in cells if cell.lower() not in BLANK]
+    numbers = sum(map(is_number, filled))
+    return 0.9 * len(filled) <= numbers < len(filled)
 
 
 def date_forms(cells: list[str]) -> str:

@@ -11,6 +11,7 @@ from importlib import resources
 
 from sandbox import Execution, OwnCode, SandboxUnavailable, Session
 
+from .form import unformed
 from .task import Check, CheckResult, Verdict
 
 __all__ = ["answer_of", "judge"]
@@ -67,6 +68,9 @@ class _Effects:
 def _result(session: Session, execution: Execution, check: Check, effects: _Effects, wall: float | None) -> CheckResult:
     if check.kind == "answer":
         wrong = _unanswered(execution)
+        return CheckResult(check, not wrong, wrong)
+    if check.kind == "form":
+        wrong = unformed(answer_of(execution), check.text)
         return CheckResult(check, not wrong, wrong)
     if check.kind == "effect":
         return _effect(execution, check, effects)

@@ -19,9 +19,10 @@ from .facts import FileFact
 __all__ = ["task_comment", "write_opening"]
 
 _STATISTICS = re.compile(
-    r"\b(?:correlat\w*|regress\w*|standard deviations?|variances?|quartiles?|percentiles?|medians?|skew\w*|kurtosis"
-    r"|outliers?|distributions?|z-?scores?|p-?values?|t-?tests?|anova|predict\w*|train\w*|clusters?|normali\w+|pivot"
-    r"|missing values|null values|data ?frames?|pandas|interquartile|iqr|significan\w+|hypothes[ei]s|feature|model)\b"
+    r"\b(?:averages?|means?|columns?|datasets?|correlat\w*|regress\w*|standard deviations?|variances?|quartiles?"
+    r"|percentiles?|medians?|skew\w*|kurtosis|outliers?|distributions?|z-?scores?|p-?values?|t-?tests?|anova|predict\w*"
+    r"|train\w*|clusters?|normali\w+|pivot|missing values|null values|data ?frames?|pandas|interquartile|iqr"
+    r"|significan\w+|hypothes[ei]s|feature|model)\b"
     r"|相关|回归|标准差|方差|中位数|分位数|异常值|缺失值|显著",
     re.IGNORECASE,
 )
@@ -31,6 +32,8 @@ _MOST_BYTES = 20_000_000
 """A program that reads more than this goes through the file instead of holding it."""
 _MOST_CHARS = 2_400
 _MOST_COMMENT = 600
+_NO_VALUE = {"", "N/A", "NA", "n/a", "nan", "NaN", "null", "NULL", "None"}
+"""What pandas takes for no value by itself."""
 _LOG_LINE = (
     r"""r'(?P<ip>\S+) \S+ (?P<user>\S+) \[(?P<time>[^\]]+)\] "(?P<request>[^"]*)" (?P<status>\d{3}) (?P<size>\S+)'"""
 )
@@ -282,10 +285,28 @@ def _with_pandas(fact: FileFact, names: _Names) -> _Part:
     options += ["index_col=0"] if _is_numbered(load) else []
     options += ['thousands=","'] if "thousands" in load["forms"] else []
     options += ['decimal=","'] if "comma" in load["forms"] else []
+    options += [f"na_values=[{', '.join(map(_quoted, blanks))}]"] if (blanks := _blanks(load)) else []
     lines = [f"{name} = pd.read_csv({', '.join(options)})"]
     if any(column != column.strip() for column in load["header"]):
         lines.append(f"{name}.columns = {name}.columns.str.strip()")
-    return _part(lines, "import pandas as pd")
+    return _part([*lines, *_coercions(load, name)], "import pandas as pd")
+
+
+def _blanks(load: Mapping[str, Any]) -> list[str]:
+    """What stands for no value among numbers, and would make texts of them all."""
+    numbers = [blanks for form, blanks in zip(load["forms"], load["blanks"], strict=True) if form != "text"]
+    return sorted(set[str]().union(*numbers) - _NO_VALUE)
+
+
+def _coercions(load: Mapping[str, Any], name: str) -> Iterator[str]:
+    """Lines that make numbers of the columns that pandas would take for text."""
+    header = [column.strip() for column in load["header"]]
+    for place, (form, loose) in enumerate(zip(load["forms"], load["loose"], strict=True)):
+        if form != "money" and not loose:
+            continue
+        column = f"{name}[{_quoted(header[place]) if header else place}]"
+        cleaned = rf'{column}.astype(str).str.replace(r"[^\d.eE+-]", "", regex=True)' if form == "money" else column
+        yield f'{column} = pd.to_numeric({cleaned}, errors="coerce")'
 
 
 def _is_numbered(load: Mapping[str, Any]) -> bool:

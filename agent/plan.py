@@ -8,17 +8,26 @@ from __future__ import annotations
 import ast
 import builtins
 import re
-import warnings
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import PurePosixPath
 
 from .facts import Facts, FileFact, named_folders, relevant, render
+from .form import find_form, write_ending
 from .hints import hints_for
 from .opening import write_opening
+from .source import try_parse
 from .task import Check, Plan, Task
 
-__all__ = ["find_examples", "find_function", "find_outputs", "is_about_code", "is_question", "make_plan"]
+__all__ = [
+    "find_examples",
+    "find_function",
+    "find_outputs",
+    "find_stub",
+    "is_about_code",
+    "is_question",
+    "make_plan",
+]
 
 _NAME = r"[A-Za-z_]\w*"
 _DEF = re.compile(rf"^[ \t]*(?:async\s+)?def\s+({_NAME})\s*\(", re.M)
@@ -62,6 +71,7 @@ _WRITES = re.compile(
 _READS = re.compile(
     r"\b(?:from|reads?|loads?|opens?|using|parses?|contains?|holds?|in)\b|读取?|根据|按照?|里|中的", re.IGNORECASE
 )
+_SHORT = {"numpy": "np", "pandas": "pd", "sklearn": "scikit-learn"}
 _SAYS = r"(?:[-=]+>|==|➞|→|returns?|should\s+(?:return|be|give)|gives?|应(?:该)?返回|返回|得到)"
 _INPUTS = (
     re.compile(r"\b(?:input|输入)\s*[:：]\s*(.+?)\s*\n?\s*\b(?:output|输出)\s*[:：]\s*(.+)", re.IGNORECASE),
@@ -77,20 +87,30 @@ _INPUTS = (
 def make_plan(task: Task, facts: Facts, budget_tokens: int, *, guided: bool = False, opening: bool = False) -> Plan:
     """How to go about `task`: its facts within `budget_tokens`, the function asked for, and every check.
 
-    `guided`: with hints for the kind of work; `opening`: with code that reads the files, for a reply to begin with.
+    `guided`: with hints for the kind of work; `opening`: with code for a reply to begin with, which reads the files, or
+    is the head of the function as the task gives it.
     """
     function = find_function(task.text)
     named = [PurePosixPath(f).name for f in task.files]
     checks = (*task.checks, *_task_checks(task, facts, function))
     text = render(facts, budget_tokens, task.text, named)
-    plan = Plan(text, tuple(dict.fromkeys(checks)), function, facts.packages)
-    if function or not guided:
+    form = find_form(task.text) if not function else ()
+    packages = _named_packages(task.text, facts) if function else facts.packages
+    plan = Plan(text, tuple(dict.fromkeys(checks)), function, packages, ending=write_ending(form))
+    if function:
+        return replace(plan, opening=find_stub(task.text, function) if opening else "")
+    if not guided:
         return plan
     files, folders = _reading(task.text, facts, named) if opening else ((), ())
     hints = hints_for(task.text, text, reads=not (files or folders))
     imports = [line for hint in hints for line in hint.imports]
     code = write_opening(task.text, files, folders, facts.packages, imports) if opening else ""
     return replace(plan, hints=tuple(hint.say for hint in hints), opening=code)
+
+
+def _named_packages(text: str, facts: Facts) -> tuple[str, ...]:
+    """The packages that the text names: told of others, a small model uses them where plain Python is better."""
+    return tuple(p for p in facts.packages if re.search(rf"\b{re.escape(p)}\b|\b{_SHORT.get(p, p)}\.", text))
 
 
 def _reading(text: str, facts: Facts, named: Sequence[str]) -> tuple[Sequence[FileFact], Sequence[str]]:
@@ -104,6 +124,7 @@ def _task_checks(task: Task, facts: Facts, function: str | None) -> Iterator[Che
     yield from (Check("expression", example, "task") for example in examples)
     if function or examples or is_about_code(task.text):
         return
+    yield from (Check("form", f"@{place.name}", "task") for place in find_form(task.text))
     outputs = find_outputs(task.text, [f.path for f in facts.files])
     yield from (Check("file", path, "task") for path in outputs)
     if is_question(task.text):
@@ -161,6 +182,18 @@ def _asserted(text: str) -> str | None:
     return None
 
 
+def find_stub(text: str, function: str) -> str:
+    """The head of `function` with its docstring, and the code above it, where the text ends with that and leaves the
+    body to be written; else empty."""
+    begin = re.search(rf"^(?:import|from|def|async def|class|@|{_NAME} *[=:])[^\n]*$", text, re.M)
+    code = re.split(r"^```", text[begin.start() :], maxsplit=1, flags=re.M)[0].rstrip() if begin else ""
+    tree = try_parse(code)
+    last = tree.body[-1] if tree and tree.body else None
+    if not isinstance(last, ast.FunctionDef) or last.name != function or len(last.body) != 1:
+        return ""
+    return f"{code}\n" if ast.get_docstring(last, clean=False) is not None else ""
+
+
 def find_examples(text: str, function: str | None) -> tuple[str, ...]:
     """The examples a task states, as expressions that must hold; one that contradicts another is left out with it."""
     found = list(_asserts(text))
@@ -177,7 +210,7 @@ def find_examples(text: str, function: str | None) -> tuple[str, ...]:
 
 def _asserts(text: str) -> Iterator[str]:
     for match in re.finditer(r"^[ \t]*assert[ \t]+(.+)$", text, re.M):
-        tree = _parsed(f"assert {match[1].strip()}")
+        tree = try_parse(f"assert {match[1].strip()}")
         if tree is not None and isinstance(node := tree.body[0], ast.Assert):
             expression = ast.unparse(node.test)
             if _is_call(expression):
@@ -194,7 +227,7 @@ def _sessions(text: str) -> Iterator[tuple[str, str]]:
                 source, rest = f"{source}\n{more[1]}", rest + 1
             want = lines[rest].strip() if rest < len(lines) else ""
             if _is_call(source.strip()) and not want.startswith((">>>", '"""', "'''")):
-                yield source.strip(), want
+                yield _normal(source.strip()), want  # without a comment, which would hide what is put after it
 
 
 def _sayings(text: str, function: str) -> Iterator[str]:
@@ -219,13 +252,13 @@ def _inputs(text: str, function: str) -> Iterator[str]:
 def _parameters(text: str, function: str) -> list[str]:
     """The parameters of a function that the text begins, empty when it does not."""
     match = re.search(rf"\bdef\s+{re.escape(function)}\s*\((.*?)\)", text, re.S)
-    tree = _parsed(f"def f({match[1]}): pass") if match else None
+    tree = try_parse(f"def f({match[1]}): pass") if match else None
     return [arg.arg for arg in tree.body[0].args.args] if tree and isinstance(tree.body[0], ast.FunctionDef) else []
 
 
 def _call_with(function: str, given: str, parameters: Sequence[str]) -> str:
     """A call with literals, by the names that are given or in their order; empty for what is none."""
-    tree = _parsed(f"{function}({given})")
+    tree = try_parse(f"{function}({given})")
     call = tree.body[0].value if tree and isinstance(tree.body[0], ast.Expr) else None
     if not isinstance(call, ast.Call) or not (call.args or call.keywords):
         return ""
@@ -244,7 +277,7 @@ def _literal_at(text: str) -> str:
 
 
 def _is_call(source: str) -> bool:
-    tree = _parsed(source)
+    tree = try_parse(source)
     if tree is None or len(tree.body) != 1 or not isinstance(node := tree.body[0], ast.Expr):
         return False
     names = {n.id for n in ast.walk(node) if isinstance(n, ast.Name)}
@@ -263,17 +296,8 @@ def _is_literal(source: str) -> bool:
 
 
 def _normal(source: str) -> str:
-    tree = _parsed(source)
+    tree = try_parse(source)
     return source if tree is None else ast.unparse(tree)
-
-
-def _parsed(source: str) -> ast.Module | None:
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            return ast.parse(source)
-    except (SyntaxError, ValueError, RecursionError, MemoryError):
-        return None
 
 
 def find_outputs(text: str, inputs: Sequence[str]) -> tuple[str, ...]:

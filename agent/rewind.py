@@ -11,6 +11,7 @@ import re
 
 from sandbox import Execution
 
+from .source import parse
 from .task import Program
 
 __all__ = ["rewound", "without_comments"]
@@ -44,7 +45,7 @@ def without_comments(code: str) -> str:
 
 def _statement_at(code: str, line: int) -> ast.stmt | None:
     """The innermost statement at `line`; of a loop or the like its head."""
-    found = [n for n in ast.walk(ast.parse(code)) if isinstance(n, ast.stmt) and _covers(n, line)]
+    found = [n for n in ast.walk(parse(code)) if isinstance(n, ast.stmt) and _covers(n, line)]
     return max(found, key=lambda n: (n.lineno, n.col_offset), default=None)
 
 

@@ -20,7 +20,7 @@ from .judge import judge
 from .packages import packages_folder
 from .saving import Saved, save_run, set_argv
 from .script import About, body_of, given_files, with_files
-from .slicing import parse_quietly
+from .source import parse
 from .store import Run
 from .task import Task
 from .view import View, make_view
@@ -111,7 +111,7 @@ def repaired(run: Run, script: Script, policy: Policy) -> Saved:
     has made before, in which the old answer is; and as `save_run`.
     """
     files = _files(script)
-    named = {str(n.value) for n in ast.walk(parse_quietly(run.program() or "")) if isinstance(n, ast.Constant)}
+    named = {str(n.value) for n in ast.walk(parse(run.program() or "")) if isinstance(n, ast.Constant)}
     if unread := sorted({*files.values()} - named):
         raise RunFailed(f"{script.path} was not changed: the mended program does not read {', '.join(unread)}")
     arguments = {files[name]: (name, default) for name, default in script.about.arguments.items()}

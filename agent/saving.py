@@ -39,7 +39,8 @@ from .plan import find_function
 from .script import About, command_line, with_about, with_arguments
 from .secrets import redact
 from .settings import load_settings
-from .slicing import Piece, Wanted, assemble, bound_names, parse_quietly, replaced, slice_pieces, split
+from .slicing import Piece, Wanted, assemble, bound_names, slice_pieces, split
+from .source import parse, replaced
 from .store import Run
 from .task import Check
 from .view import make_view
@@ -317,7 +318,7 @@ def _inputs(
     for top, folders, files in os.walk(folder) if folder is not None else ():
         folders[:] = [name for name in folders if not name.startswith(".")]
         names += (str((Path(top) / name).relative_to(folder or top)) for name in files)
-    trees = [parse_quietly(step.code) for step in steps]
+    trees = [parse(step.code) for step in steps]
     yield from (name for name in names if name not in changed or any(_is_read(name, tree) for tree in trees))
 
 
@@ -403,13 +404,13 @@ def _with_answers(steps: Sequence[Step]) -> list[str]:
 
 def _reads_last_value(code: str) -> bool:
     """Whether a program reads the name `_` that it does not bind."""
-    names = [n for n in ast.walk(parse_quietly(code)) if isinstance(n, ast.Name) and n.id == "_"]
+    names = [n for n in ast.walk(parse(code)) if isinstance(n, ast.Name) and n.id == "_"]
     return bool(names) and all(isinstance(n.ctx, ast.Load) for n in names)
 
 
 def _around_value(code: str, template: str) -> str:
     """`code` with its last expression put into a template, if it ends in one."""
-    body = parse_quietly(code).body
+    body = parse(code).body
     last = body[-1] if body else None
     text = ast.get_source_segment(code, last) if isinstance(last, ast.Expr) else None
     return code if last is None or text is None else replaced(code, [(last, template.format(text))])
@@ -448,7 +449,7 @@ def _about(candidate: _Candidate, job: _Job) -> About:
 
 def _imported(code: str) -> Iterator[str]:
     """Top-level names of the modules that a program imports, anywhere in it."""
-    for node in ast.walk(parse_quietly(code)):
+    for node in ast.walk(parse(code)):
         if isinstance(node, ast.Import):
             yield from (alias.name.partition(".")[0] for alias in node.names)
         elif isinstance(node, ast.ImportFrom) and not node.level:

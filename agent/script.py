@@ -25,7 +25,8 @@ from pathlib import PurePosixPath
 from typing import Any, get_args
 
 from .errors import ConfigError
-from .slicing import Piece, assemble, parse_quietly, replaced, split
+from .slicing import Piece, assemble, split
+from .source import parse, replaced
 from .task import Author, Check, Kind
 
 __all__ = ["About", "body_of", "command_line", "given_files", "with_about", "with_arguments", "with_files"]
@@ -111,7 +112,7 @@ def with_arguments(
     the files, none for a program that has an interface of its own, or names no file.
     """
     there = set(files)
-    found = [node for node in _file_names(parse_quietly(code)) if _normal(node.value) in there]
+    found = [node for node in _file_names(parse(code)) if _normal(node.value) in there]
     if not found or _OTHER_INTERFACES.search(code):
         return code, {}
     literals = sorted(dict.fromkeys(str(node.value) for node in found), key=_order(known))
@@ -158,7 +159,7 @@ def with_files(code: str, arguments: Mapping[str, str]) -> str:
     name, own = _target(holder), {_target(parser), _target(holder)}
     kept = [p for p in pieces if not _is_of_parser(p.node, own) and p.text.strip() != "import argparse"]
     rest = assemble(kept)
-    attributes = [n for n in ast.walk(parse_quietly(rest)) if isinstance(n, ast.Attribute) and _is_argument(n, name)]
+    attributes = [n for n in ast.walk(parse(rest)) if isinstance(n, ast.Attribute) and _is_argument(n, name)]
     return replaced(rest, [(n, _quoted(arguments[n.attr])) for n in attributes if n.attr in arguments])
 
 

@@ -9,13 +9,13 @@ from __future__ import annotations
 
 import ast
 import re
-import warnings
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from .dataflow import ALWAYS, FIGURES, FILES, OUTPUT, Flow, read_flows
+from .source import parse, unified
 
-__all__ = ["Piece", "Wanted", "assemble", "bound_names", "parse_quietly", "replaced", "slice_pieces", "split"]
+__all__ = ["Piece", "Wanted", "assemble", "bound_names", "slice_pieces", "split"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,38 +80,13 @@ def assemble(pieces: Sequence[Piece]) -> str:
     return _joined([*docstring, *top], [] if not docstring else [1]) + _below(rest[len(docstring) :], bool(top))
 
 
-def parse_quietly(code: str) -> ast.Module:
-    """`ast.parse` without the warnings, which are the program's business. Raises `SyntaxError`."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        try:
-            return ast.parse(code)
-        except (ValueError, RecursionError, MemoryError) as error:
-            raise SyntaxError(str(error)) from None
-
-
-def replaced(code: str, edits: Sequence[tuple[ast.expr | ast.stmt, str]]) -> str:
-    """`code` with these nodes of its syntax tree, none within another, replaced by texts."""
-    lines = [line.encode() for line in _unified(code).split("\n")]  # columns count bytes
-    for node, text in sorted(edits, key=lambda edit: (edit[0].lineno, edit[0].col_offset), reverse=True):
-        first, last = node.lineno - 1, (node.end_lineno or node.lineno) - 1
-        changed = lines[first][: node.col_offset] + text.encode() + lines[last][node.end_col_offset :]
-        lines[first : last + 1] = [changed]
-    return "\n".join(line.decode() for line in lines)
-
-
 # --- a program in pieces ---
 
 
-def _unified(code: str) -> str:
-    """With line ends as the parser counts them."""
-    return code.removeprefix("\ufeff").replace("\r\n", "\n").replace("\r", "\n")
-
-
 def _pieces(code: str, step: int) -> Iterator[Piece]:
-    source = _unified(code)
+    source = unified(code)
     lines = source.split("\n")
-    body = parse_quietly(source).body
+    body = parse(source).body
     end = 0
     for index, node in enumerate(body):
         after = body[index + 1] if index + 1 < len(body) else None

@@ -27,7 +27,7 @@ __all__ = [
 ]
 
 Author = Literal["user", "task", "model", "none"]
-Kind = Literal["expression", "tests", "file", "answer", "effect"]
+Kind = Literal["expression", "tests", "file", "answer", "form", "effect"]
 Outcome = Literal["solved", "unverified", "failed", "gave_up", "interrupted"]
 """`solved`: checks held. `unverified`: the program ran to its end and nothing checked its answer. `failed`: the best
 program does not run or a check fails. `gave_up`: no program at all came out. `interrupted`: stopped by the user."""
@@ -41,6 +41,7 @@ class Check:
     `tests`: source of a test file, run in the program's namespace; its `test_*` functions are called.
     `file`: a path in the working folder that must exist and hold something.
     `answer`: the program must have printed something.
+    `form`: a place such as `@mean`, which must be printed with its value: `@mean[34.65]`.
     `effect`: it must have changed a file, or, where the text says so, printed something.
     """
 
@@ -90,7 +91,9 @@ class Plan:
     hints: tuple[str, ...] = ()
     """Know-how for this kind of work."""
     opening: str = ""
-    """Code that reads the input files, for a model whose reply can be begun for it."""
+    """Code that reads the input files, or the head of the function, for a model whose reply can be begun for it."""
+    ending: str = ""
+    """Lines that print the answer in the form that the task asks for."""
     session: str = ""
     """What the live session holds that the task goes on in, and what was done there before."""
     notes: str = ""

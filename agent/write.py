@@ -43,11 +43,15 @@ OnRequest = Callable[[Request], None]
 
 
 def draft_messages(text: str, plan: Plan, hosts: Sequence[str] = ()) -> tuple[Message, ...]:
-    """The prompt of a draft: the rules (the same for every task, so that a model's cache keeps them), then the task.
+    """The prompt of a draft: the rules (the same for every task of a kind, so that a model's cache keeps them), then
+    the task.
 
     `hosts` is what the program can reach.
     """
-    rules = render("system", network=_network(hosts), packages=_packages(plan))
+    if plan.function:
+        rules = render("system_function", packages=_packages(plan))
+    else:
+        rules = render("system", network=_network(hosts), packages=_packages(plan))
     return (Message("system", rules), Message("user", _task(text, plan)))
 
 
@@ -71,7 +75,7 @@ def _network(hosts: Sequence[str]) -> str:
 
 def _packages(plan: Plan) -> str:
     if not plan.packages:
-        return "Import only what you use; only the standard library is installed."
+        return "Use only the standard library, and import what you use."
     return f"Import only what you use; apart from the standard library there are {', '.join(plan.packages)}."
 
 
@@ -91,7 +95,8 @@ def _hints(plan: Plan) -> str:
 
 def _rules(text: str, plan: Plan) -> list[str]:
     chinese = ["请用中文打印结果。"] if re.search(r"[\u4e00-\u9fff]", text) else []
-    return [*chinese, *_stated(plan)]
+    ending = [render("ending", lines=plan.ending)] if plan.ending else []
+    return [*chinese, *_stated(plan), *ending]
 
 
 def _stated(plan: Plan) -> list[str]:

@@ -166,3 +166,50 @@ def test_items_without_a_value_are_skipped_in_a_loop_only():
 def test_a_word_is_no_number_that_could_be_mended():
     code = "for x in ['n/a']:\n    y = float(x)\n"
     assert mend_crash(Program(code), _not_a_number(code, "n/a", 2), None) is None
+
+
+@pytest.mark.parametrize(
+    ("code", "want"),
+    [
+        ('t["a"].fillna(0, inplace=True)', 't["a"] = t["a"].fillna(0)'),
+        ("if t:\n    t[k].replace({1: 2}, inplace=True)  # so", "if t:\n    t[k] = t[k].replace({1: 2})  # so"),
+    ],
+)
+def test_a_change_in_place_of_a_column_is_assigned(code: str, want: str) -> None:
+    assert mended(code).code.replace("'", '"') == want
+
+
+@pytest.mark.parametrize(
+    "code",
+    ["t.fillna(0, inplace=True)", 't["a"].fillna(0)', 't["a"].dropna(inplace=True)', 't["a"].sort(inplace=True)'],
+)
+def test_what_is_changed_itself_stays(code: str) -> None:
+    assert mended(code).code == code
+
+
+def crashed_at(code: str, line: int, type: str, message: str) -> str | None:
+    problem = Problem(type, message, line, code.splitlines()[line - 1])
+    program = mend_crash(Program(code), Execution("error", error=problem), None)
+    return program.code if program else None
+
+
+def test_statistics_of_a_table_leave_out_its_texts() -> None:
+    code = "import pandas as pd\nt = pd.DataFrame({'a': [1, 2], 'b': ['x', 'y']})\nc = t.corr()\n"
+    fixed = crashed_at(code, 3, "ValueError", "could not convert string to float: 'x'")
+    assert fixed is not None
+    assert "t.corr(numeric_only=True)" in fixed
+    exec(compile(fixed, "mended", "exec"), {})
+    assert crashed_at(fixed, 3, "ValueError", "could not convert string to float: 'x'") is None
+
+
+def test_a_plain_number_is_rounded_as_such() -> None:
+    code = "x = 2.345\nprint(x.round(2), (x * 2).round())\n"
+    fixed = crashed_at(code, 2, "AttributeError", "'float' object has no attribute 'round'")
+    assert fixed == "x = 2.345\nprint(round(x, 2), round(x * 2))\n"
+
+
+def test_a_nested_conversion_is_cleaned_once() -> None:
+    code = "n = '1,200'\nprint(int(float(n)))\n"
+    fixed = crashed_at(code, 2, "ValueError", "could not convert string to float: '1,200'")
+    assert fixed is not None
+    assert "int(float(str(n).replace(',', '')))" in fixed

@@ -23,9 +23,60 @@ def test_a_dollar_in_a_value_is_only_text() -> None:
 def test_the_system_prompt_is_the_same_for_every_task() -> None:
     plan = Plan("", (), packages=("numpy",))
     first = draft_messages("What is 1 + 1?", plan)
-    second = draft_messages("Write f(x)", Plan("Files: a.csv", (), "f", ("numpy",)))
+    second = draft_messages("Add up", Plan("Files: a.csv", (), packages=("numpy",)))
     assert first[0] == second[0]
     assert "numpy" in first[0].content
+
+
+def test_a_function_is_asked_for_without_the_rules_of_a_program_that_runs() -> None:
+    rules = draft_messages("Write f(x)", Plan("", (), "f"))[0].content
+    assert rules == draft_messages("Write g(x)", Plan("", (), "g"))[0].content
+    assert "messy" not in rules
+    assert "only the standard library" in rules
+
+
+def test_a_function_is_told_of_the_packages_that_its_task_names() -> None:
+    facts = Facts(packages=("numpy", "pandas", "sklearn"))
+    assert make_plan(Task("Write a function f(x) that adds one"), facts, 900).packages == ()
+    assert make_plan(Task("Write a function f(x) with numpy"), facts, 900).packages == ("numpy",)
+    assert make_plan(Task("Write a function f(x) that takes a pd.DataFrame"), facts, 900).packages == ("pandas",)
+    assert make_plan(Task("How many rows has a.csv?"), facts, 900).packages == facts.packages
+
+
+STUB = '''from typing import List
+
+
+def double(x: int) -> int:
+    return 2 * x
+
+
+def quadruple(x: int) -> int:
+    """Four times x.
+    >>> quadruple(1)  # so
+    4
+    """
+'''
+
+
+@pytest.mark.parametrize("task", [STUB, f"Complete this function:\n\n{STUB}", f"Do it:\n```python\n{STUB}```\nThanks"])
+def test_a_program_begins_with_the_head_that_the_task_gives(task: str) -> None:
+    plan = make_plan(Task(task), Facts(), 900, guided=True, opening=True)
+    assert plan.opening == STUB
+    assert plan.checks == (Check("expression", "quadruple(1) == 4", "task"),)
+    assert make_plan(Task(task), Facts(), 900, guided=True).opening == ""
+
+
+@pytest.mark.parametrize(
+    "task",
+    [
+        "Fix this:\ndef f(x):\n    return x + 1\n",
+        "Write f(x)",
+        'def f(x):\n    """Unfinished',
+        STUB + "\n\nprint(quadruple(2))",
+    ],
+)
+def test_a_function_that_is_not_left_open_is_no_head(task: str) -> None:
+    assert make_plan(Task(task), Facts(), 900, guided=True, opening=True).opening == ""
 
 
 def test_a_repair_continues_the_draft_s_prompt() -> None:

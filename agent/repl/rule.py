@@ -20,6 +20,8 @@ from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Literal
 
+from ..source import try_parse
+
 __all__ = ["Entry", "Kind", "blocks", "is_block", "is_unfinished", "read_entry", "unforced"]
 
 Kind = Literal["python", "task", "command", "nothing"]
@@ -73,7 +75,7 @@ def is_unfinished(code: str) -> bool:
 
 def is_block(code: str) -> bool:
     """Whether `code` ends in a block, which another line might belong to."""
-    tree = _parsed(code)
+    tree = try_parse(code)
     return tree is not None and bool(tree.body) and hasattr(tree.body[-1], "body")
 
 
@@ -101,7 +103,7 @@ def _waits(text: str) -> bool:
 
 
 def _is_python(text: str, names: Collection[str]) -> bool:
-    tree = _parsed(text)
+    tree = try_parse(text)
     if tree is None:
         return is_unfinished(text)
     if len(tree.body) != 1:
@@ -113,12 +115,3 @@ def _is_python(text: str, names: Collection[str]) -> bool:
         return True
     words = {node.id for node in ast.walk(said.value) if isinstance(node, ast.Name)}
     return all(word in names or hasattr(builtins, word) for word in words)
-
-
-def _parsed(code: str) -> ast.Module | None:
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            return ast.parse(code)
-    except (SyntaxError, ValueError, RecursionError, MemoryError):
-        return None

@@ -1,0 +1,85 @@
+"""Mends what is seen without running a program: a forgotten import, a function under another name, a change of a
+column that pandas makes to a copy."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Collection
+from dataclasses import replace
+
+from ..source import parse, replaced
+from ..task import Program
+from .names import import_of, top_names, unbound
+
+__all__ = ["mend_statically", "mended", "same_program"]
+
+_CHANGES = frozenset(("fillna", "replace", "ffill", "bfill", "interpolate", "clip", "mask", "where"))
+"""What changes a column and leaves its length."""
+
+
+def mend_statically(program: Program, function: str | None = None, held: Collection[str] = ()) -> Program:
+    """`program` with the imports it forgot, its changes of columns assigned, and, under `function`, the only function
+    it defines. Itself when whole.
+
+    `held`: names that exist before it runs.
+    """
+    tree = parse(program.code)
+    in_place = [(node, text) for node in ast.walk(tree) if isinstance(node, ast.Expr) and (text := _assigned(node))]
+    if in_place:
+        program = mended(program, replaced(program.code, in_place), "assigned what was to be changed in place")
+        tree = parse(program.code)
+    missing = [line for name in sorted(unbound(tree).difference(held)) if (line := import_of(name, tree))]
+    if missing:
+        program = mended(program, _with_imports(program.code, tree, missing), "added " + ", ".join(missing))
+    other = _only_function(tree) if function and function not in top_names(tree) else None
+    if other and function:
+        program = mended(program, f"{program.code.rstrip()}\n\n\n{function} = {other}\n", f"{other} also as {function}")
+    return program
+
+
+def same_program(code: str) -> str:
+    """A text that two programs share when they differ in comments, spacing or docstrings only."""
+    tree = parse(code)
+    for node in ast.walk(tree):
+        if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef, ast.Module)):
+            node.body = node.body[1:] if ast.get_docstring(node, clean=False) is not None else node.body
+    return ast.dump(tree)
+
+
+def mended(program: Program, code: str, what: str) -> Program:
+    return replace(program, code=code, origin="mend", mends=(*program.mends, what))
+
+
+def _assigned(statement: ast.Expr) -> str:
+    """`table["a"].fillna(0, inplace=True)` as `table["a"] = table["a"].fillna(0)`: the column is a copy from pandas 3
+    on (https://pandas.pydata.org/docs/user_guide/copy_on_write.html). Empty for anything else."""
+    match statement.value:
+        case ast.Call(func=ast.Attribute(value=ast.Subscript(value=ast.Name()) as column, attr=method)) as call:
+            kept = [k for k in call.keywords if not _is_in_place(k)]
+            if method not in _CHANGES or len(kept) == len(call.keywords):
+                return ""
+            return f"{ast.unparse(column)} = {ast.unparse(ast.Call(call.func, call.args, kept))}"
+        case _:
+            return ""
+
+
+def _is_in_place(keyword: ast.keyword) -> bool:
+    return keyword.arg == "inplace" and isinstance(keyword.value, ast.Constant) and keyword.value.value is True
+
+
+def _with_imports(code: str, tree: ast.Module, lines: list[str]) -> str:
+    """After the docstring and the `__future__` imports, which have to come first."""
+    head = 0
+    for index, node in enumerate(tree.body):
+        docstring = index == 0 and ast.get_docstring(tree, clean=False) is not None
+        if docstring or (isinstance(node, ast.ImportFrom) and node.module == "__future__"):
+            head = node.end_lineno or 0
+    source = code.splitlines()
+    return "\n".join([*source[:head], *lines, *source[head:]]) + "\n"
+
+
+def _only_function(tree: ast.Module) -> str | None:
+    """The one function that can have been meant: the only one, leaving aside `main`, tests and private helpers."""
+    names = [n.name for n in tree.body if isinstance(n, (ast.FunctionDef, ast.AsyncFunctionDef))]
+    public = [n for n in names if n != "main" and not n.startswith(("_", "test"))]
+    return public[0] if len(public) == 1 else None
