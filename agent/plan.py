@@ -273,7 +273,13 @@ def _call_with(function: str, given: str, parameters: Sequence[str]) -> str:
 def _literal_at(text: str) -> str:
     """The literal that a text begins with; empty for none."""
     want = re.split(r"\s+(?:#|and|because|since|as)\b|[`。；，]|\.(?:\s|$)|;", text)[0].rstrip(" .,`)")
-    return next((end for end in (want, want + ")", want + "]") if _is_literal(end)), "")
+    found = next((end for end in (want, want + ")", want + "]") if _is_literal(end)), "")
+    return "" if _may_be_a_tuple(found) else found
+
+
+def _may_be_a_tuple(source: str) -> bool:
+    """Whether a literal is one value in parentheses, by which its author may have meant a tuple."""
+    return source.startswith("(") and not isinstance(ast.literal_eval(source), tuple | int | float | complex)
 
 
 def _is_call(source: str) -> bool:

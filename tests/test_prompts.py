@@ -150,6 +150,8 @@ def test_the_function_asked_for(text: str, name: str | None) -> None:
         ("Input: a file\nOutput: 4\n", ()),
         ("For n = 3 the output should be an error", ()),
         ("Input: n = open('x')\nOutput: 4\n", ()),
+        ("f(1) -> ('a')\nf(2) -> ('a', 'b')\nf(3) -> (4)", ("f(2) == ('a', 'b')", "f(3) == (4)")),  # ('a',) is meant
+        (">>> f(1)  # one\n2\n", ("f(1) == 2",)),
     ],
 )
 def test_the_examples_in_a_task(text: str, examples: tuple[str, ...]) -> None:
