@@ -172,7 +172,7 @@ def test_any_tree_is_taken_or_left_and_applied_and_undone(
                 assert (lab.folder / item.path).read_bytes() == (lab.upper / item.path).read_bytes()
         changes.undo()
         assert world(lab.folder) == before and secret.read_bytes() == SECRET
-        assert len(os.listdir("/proc/self/fd")) == descriptors
+        assert len(os.listdir("/proc/self/fd")) <= descriptors  # garbage of an earlier test may have gone
 
 
 @settings(max_examples=max(5, settings().max_examples // 10))

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import socket
 import ssl
-import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 
 import pytest
+from holdings import held, holds_no_more_than
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from loopback import CERTIFICATE, PUBLIC, Client, Internet, Upstream, hello, read_all, wait_until
@@ -544,15 +543,14 @@ def test_what_waits_from_before_is_not_served(stand, upstream):
 
 
 def test_nothing_is_left_behind(internet, upstream):
-    threads, descriptors = threading.active_count(), len(os.listdir("/proc/self/fd"))
+    before = held()
     with Stand(internet.proxy, [f"{HOST}:80"]) as stand:
         for number in range(30):
             with stand.connected() as open_one:
                 open_one.sendall(b"GET http://api.exam")
                 assert status(stand.get(f"http://{HOST}/")) == 200
                 assert len(stand.log()) == 2, number
-    assert wait_until(lambda: threading.active_count() == threads)
-    assert wait_until(lambda: len(os.listdir("/proc/self/fd")) == descriptors)
+    assert wait_until(lambda: holds_no_more_than(before))
 
 
 @pytest.fixture(scope="module")

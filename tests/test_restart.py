@@ -12,6 +12,7 @@ from contextlib import suppress
 from pathlib import Path
 
 import pytest
+from holdings import descriptors
 
 from sandbox import Policy, Sandbox, SandboxUnavailable, open_sandbox
 
@@ -184,7 +185,7 @@ def _outcome(box: Sandbox, number: int) -> str:
 
 def test_nothing_is_left_of_what_was_killed(shot):
     value_of(shot.box)
-    before = len(os.listdir("/proc/self/fd")), launchers()
+    before = descriptors(), launchers()
     for part in ("launcher", "zygote", "monitor") * 3:
         with shot.box.open() as session:
             session.execute("1")
@@ -192,5 +193,5 @@ def test_nothing_is_left_of_what_was_killed(shot):
         time.sleep(0.1)  # until all that it takes along is dead
         assert value_of(shot.box) == "42"
     shot.box.close()
-    assert len(os.listdir("/proc/self/fd")) < before[0]
+    assert descriptors() < before[0]
     assert len(launchers()) < len(before[1])
