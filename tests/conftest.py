@@ -13,6 +13,8 @@ import pytest
 from hypothesis import HealthCheck, settings
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from sandbox.docker import Image
 
 DATA_PACKAGES = ("numpy", "pandas", "matplotlib", "scipy", "sklearn", "openpyxl")
@@ -115,3 +117,17 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
 def _own_data_folder(tmp_path_factory: pytest.TempPathFactory) -> None:
     """Runs made by the tests are kept apart from the user's."""
     os.environ["SANDSMITH_DATA_DIR"] = str(tmp_path_factory.mktemp("data"))
+
+
+@pytest.fixture(scope="session")
+def smallest_weights() -> Path:
+    """The weights file of the smallest embedded model that is on this machine already."""
+    from agent.models.catalog import KNOWN_MODELS
+    from agent.models.weights import available, find_weights
+
+    if importlib.util.find_spec("xllamacpp") is None:
+        pytest.skip("xllamacpp is not installed (the `local` extra)")
+    here = [row.name for row in available() if row.where in ("cached", "pieces")]
+    if not here:
+        pytest.skip("no embedded model is on this machine (the `local` extra or `sandsmith model pull`)")
+    return find_weights(min((m for m in KNOWN_MODELS if m.name in here), key=lambda m: m.size))

@@ -178,6 +178,15 @@ def test_every_outcome_has_its_line(result: RunResult, said: str) -> None:
     assert outcome_line(result).text.startswith(said)
 
 
+@pytest.mark.parametrize(
+    ("cost", "said"),
+    [(None, "7 tokens, 2.0 s"), (0.01234, "7 tokens, $0.0123, 2.0 s"), (1e-6, "7 tokens, under $0.0001, 2.0 s")],
+)
+def test_the_cost_is_told_where_it_is_known(cost: float | None, said: str) -> None:
+    result = RunResult("unverified", usage=Usage(5, 7, cost=cost), seconds=2.0)
+    assert said in outcome_line(result).text
+
+
 # The displays, fed with events in a process of their own
 
 FEED = """

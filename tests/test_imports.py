@@ -107,7 +107,8 @@ def allowed_third_party(module: str) -> set[str]:
     if is_within(module, "sandbox"):
         return {"docker", "packaging"}
     if is_within(module, "agent.models"):
-        return {"huggingface_hub", "langchain", "langchain_core", "platformdirs", "torch", "transformers", "xllamacpp"}
+        runtimes = {"torch", "transformers", "xllamacpp"}
+        return {"huggingface_hub", "langchain", "langchain_core", "platformdirs", "tenacity", *runtimes}
     if is_within(module, "agent.repl"):
         return {"click", "prompt_toolkit", "rich"}
     if is_within(module, *DOORS):

@@ -63,7 +63,7 @@ def outcome_line(result: RunResult) -> Line:
     """How the task ended, in one line."""
     cost = (
         f"{_count(result.drafts, 'draft')}, {_count(result.repairs, 'repair')}, "
-        f"{result.usage.completion_tokens} tokens, {result.seconds:.1f} s"
+        f"{result.usage.completion_tokens} tokens, {_money(result.usage.cost)}{result.seconds:.1f} s"
     )
     match result.outcome:
         case "solved":
@@ -77,6 +77,13 @@ def outcome_line(result: RunResult) -> Line:
             return Line(f"not solved: {result.reason or 'no program passed'} ({cost})", "bad")
         case "gave_up":
             return Line(f"gave up: {result.reason or 'no program came out'} ({cost})", "bad")
+
+
+def _money(dollars: float | None) -> str:
+    """The cost as a part of a list; nothing where it is not known."""
+    if dollars is None:
+        return ""
+    return f"${dollars:.4f}, " if dollars >= 0.0001 or not dollars else "under $0.0001, "
 
 
 _AUTHORS = {

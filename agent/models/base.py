@@ -24,13 +24,15 @@ class Message:
 
 @dataclass(frozen=True, slots=True)
 class Usage:
-    """Tokens and seconds that completions took. Adds up with `+`."""
+    """Tokens, seconds and money that completions took. Adds up with `+`; of costs those that are known."""
 
     prompt_tokens: int = 0
     completion_tokens: int = 0
     cached_tokens: int = 0
     """Prompt tokens that were not read anew."""
     seconds: float = 0.0
+    cost: float | None = None
+    """US dollars, None where the provider does not tell."""
 
     def __add__(self, other: Usage) -> Usage:
         return Usage(
@@ -38,6 +40,7 @@ class Usage:
             self.completion_tokens + other.completion_tokens,
             self.cached_tokens + other.cached_tokens,
             self.seconds + other.seconds,
+            other.cost if self.cost is None else self.cost + (other.cost or 0.0),
         )
 
 

@@ -2,14 +2,23 @@
 
 from __future__ import annotations
 
+import contextvars
+import queue
+import time
 from collections import defaultdict
-from collections.abc import Generator, Sequence
+from collections.abc import Callable, Generator, Iterable, Sequence
 from contextlib import contextmanager
-from threading import Event
+from dataclasses import dataclass
+from threading import Event, Thread
+from typing import TypeVar
 
 from .base import Message, OnToken
 
-__all__ = ["Calls", "InTurn", "StopGate", "estimate_tokens"]
+__all__ = ["Calls", "InTurn", "Silence", "StopGate", "estimate_tokens", "from_thread"]
+
+T = TypeVar("T")
+_TURN = 0.05
+"""Seconds between two looks at whether a call was cancelled."""
 
 
 class Calls:
@@ -32,6 +41,70 @@ class Calls:
         """Tell all calls in progress to stop, from any thread."""
         for event in tuple(self._events):
             event.set()
+
+
+class Silence(Exception):
+    """Nothing came for too long."""
+
+    def __init__(self, seconds: float) -> None:
+        super().__init__(f"nothing came for {seconds:g} s")
+
+
+@dataclass(frozen=True, slots=True)
+class _End:
+    """Behind the last item; `error` is what ended it."""
+
+    error: BaseException | None = None
+
+
+def from_thread(
+    make: Callable[[], Iterable[T]], cancelled: Event, *, first_seconds: float, next_seconds: float
+) -> Generator[T]:
+    """What `make` yields, in a thread of its own that nobody has to wait for, until `cancelled` is set.
+
+    Raises what it raises, and `Silence` when the first item takes longer than `first_seconds` or any other one longer
+    than `next_seconds`. The thread leaves what it iterates over at the next item after nobody listens any more.
+    """
+    if cancelled.is_set():
+        return
+    items: queue.SimpleQueue[T | _End] = queue.SimpleQueue()
+    left = Event()
+    # The caller's context has the callbacks and the tracing of LangChain.
+    context = contextvars.copy_context()
+    Thread(target=context.run, args=(_run_through, make, items, left), name="reader", daemon=True).start()
+    seconds = first_seconds
+    try:
+        while not isinstance(item := _next(items, cancelled, seconds), _End):
+            yield item
+            seconds = next_seconds
+    finally:
+        left.set()
+    if item.error is not None:
+        raise item.error
+
+
+def _run_through(make: Callable[[], Iterable[T]], items: queue.SimpleQueue[T | _End], left: Event) -> None:
+    try:
+        for item in make():
+            if left.is_set():
+                break
+            items.put(item)
+    except BaseException as e:
+        items.put(_End(e))
+    else:
+        items.put(_End())
+
+
+def _next(items: queue.SimpleQueue[T | _End], cancelled: Event, seconds: float) -> T | _End:
+    """The next item, or the end, which also comes with `cancelled`."""
+    deadline = time.monotonic() + seconds
+    while not cancelled.is_set():
+        try:
+            return items.get(timeout=_TURN)
+        except queue.Empty:
+            if time.monotonic() > deadline:
+                raise Silence(seconds) from None
+    return _End()
 
 
 class StopGate:

@@ -2,16 +2,40 @@
 
 from __future__ import annotations
 
-import re
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Generator, Mapping, Sequence
+from contextlib import closing, contextmanager
+from functools import partial
+from itertools import chain, islice
 from threading import Event
 from typing import TYPE_CHECKING, Any
 
-from agent.errors import ConfigError, ModelRejected, ModelUnavailable
+from tenacity import (
+    RetryCallState,
+    Retrying,
+    retry_if_exception,
+    sleep_using_event,
+    stop_after_attempt,
+    stop_before_delay,
+    wait_exponential_jitter,
+)
+
+from agent.errors import ModelRejected, ModelUnavailable
 
 from .base import Completion, FinishReason, Message, ModelProfile, OnProgress, OnToken, Usage
-from .calls import Calls, StopGate, estimate_tokens
+from .calls import Calls, Silence, StopGate, estimate_tokens, from_thread
+from .providers import (
+    has_own_retries,
+    init_chat_model,
+    is_transient,
+    prompt_for,
+    refused_option,
+    reported_cost,
+    retry_after,
+    telling_cost,
+    translated,
+    with_options,
+)
 
 if TYPE_CHECKING:
     from langchain_core.language_models import BaseChatModel
@@ -19,18 +43,18 @@ if TYPE_CHECKING:
 
 __all__ = ["ChatModel"]
 
-_FIELDS = {
-    "temperature": ("temperature",),
-    "top_p": ("top_p",),
-    "top_k": ("top_k",),
-    "seed": ("seed",),
-    "max_tokens": ("max_tokens", "max_output_tokens", "num_predict"),
-}
-"""Under which of its fields an integration keeps an option."""
 _CONTEXT = 128_000
 """Tokens assumed for a model that does not say."""
 _CUT = frozenset({"length", "max_tokens", "max_output_tokens", "model_length"})
 _FILTERED = frozenset({"content_filter", "refusal", "safety", "prohibited_content", "blocklist", "recitation"})
+_TRIES = 4
+_BACKOFF = wait_exponential_jitter(initial=1, max=20, jitter=1)
+"""Seconds between tries where the provider says nothing else."""
+_IN_ALL = 90.0
+"""Seconds after which nothing is tried again. Quotas are mostly counted by the minute."""
+_FIRST_SECONDS = 300.0
+"""For the first sign: a local server may have to load the model, and reads a long prompt for minutes."""
+_NEXT_SECONDS = 120.0
 
 
 class ChatModel:
@@ -39,10 +63,25 @@ class ChatModel:
     Raises `ConfigError` for an unknown provider, and `ModelUnavailable` when its package or its key is missing. The
     assistant's turn cannot be begun for such a model, so `prefill` is ignored. Options that the model has no field
     for, or that its provider refuses by name, are left out.
+
+    A request that failed for a reason that passes (no connection, no time, too many requests, a fault of the server)
+    and of whose reply nothing has come is tried again, four times in 90 seconds at most, or when the provider says. A
+    ready-made model that has a field `max_retries` tries again by itself, as often as that says. A reply of which
+    nothing comes for `first_seconds`, or nothing more for `next_seconds`, is given up with `ModelUnavailable`.
     """
 
-    def __init__(self, model: BaseChatModel | str, *, name: str | None = None) -> None:
-        self._model = _init_chat_model(model) if isinstance(model, str) else model
+    def __init__(
+        self,
+        model: BaseChatModel | str,
+        *,
+        name: str | None = None,
+        first_seconds: float = _FIRST_SECONDS,
+        next_seconds: float = _NEXT_SECONDS,
+    ) -> None:
+        opened = init_chat_model(model) if isinstance(model, str) else model
+        self._tries = _TRIES if isinstance(model, str) or not has_own_retries(opened) else 1
+        self._first_seconds, self._next_seconds = first_seconds, next_seconds
+        self._model = telling_cost(opened)
         limits: Mapping[str, Any] = getattr(self._model, "profile", None) or {}
         self._profile = ModelProfile(
             name=name or (model if isinstance(model, str) else self._model.get_name()),
@@ -70,17 +109,19 @@ class ChatModel:
         on_token: OnToken | None = None,
         on_progress: OnProgress | None = None,
     ) -> list[Completion]:
-        """See `Model.complete`. The replies are asked for one after another; cancelling acts between two chunks."""
+        """See `Model.complete`. The replies are asked for one after another."""
         options: dict[str, Any] = {"temperature": temperature, "max_tokens": max_tokens}
         if top_p < 1:
             options["top_p"] = top_p
         if top_k:
             options["top_k"] = top_k
+        if getattr(self._model, "stream_usage", True) is None:
+            options["stream_options"] = True  # else some integrations count tokens only for the provider's own server
         drawn: list[Completion] = []
         with self._calls.begin() as cancelled:
             for i in range(n):
                 seeded = options if seed is None else {**options, "seed": seed + i}
-                drawn.append(self._reply(messages, seeded, stop, cancelled, on_token))
+                drawn.append(self._reply(messages, seeded, stop, cancelled, on_token, on_progress))
                 if cancelled.is_set():
                     break
         return drawn
@@ -102,36 +143,74 @@ class ChatModel:
         stop: Sequence[str],
         cancelled: Event,
         on_token: OnToken | None,
+        on_progress: OnProgress | None,
     ) -> Completion:
         reply = _Reply(stop, on_token)
-        for chunk in self._stream(messages, options, stop):
-            if cancelled.is_set():
-                return reply.completion("cancelled")
-            reply.take(chunk)
-            if reply.gate.closed:
-                break
+        ask = partial(self._begin, prompt_for(self._model, messages), {"stop": list(stop) or None, **options})
+        begun, rest = self._retrying(cancelled, on_progress)(ask, cancelled)
+        with closing(rest):
+            for chunk in chain(begun, rest):
+                reply.take(chunk)
+                if reply.gate.closed:
+                    break
         return reply.completion("cancelled" if cancelled.is_set() and not reply.finished else None)
 
+    def _retrying(self, cancelled: Event, on_progress: OnProgress | None) -> Retrying:
+        """Tries again what failed for a reason that passes. A try after `cancelled` asks for nothing."""
+        return Retrying(
+            retry=retry_if_exception(lambda e: isinstance(e, ModelUnavailable) and is_transient(e.__cause__)),
+            wait=_pause,
+            stop=stop_after_attempt(self._tries) | stop_before_delay(_IN_ALL),
+            sleep=sleep_using_event(cancelled),
+            before_sleep=lambda state: on_progress(f"waiting for {self._profile.name}", 0.0) if on_progress else None,
+            reraise=True,
+        )
+
+    def _begin(
+        self, prompt: list[dict[str, Any]], wanted: Mapping[str, Any], cancelled: Event
+    ) -> tuple[list[AIMessageChunk], Generator[AIMessageChunk]]:
+        """The first chunk of a reply, and the others to come.
+
+        An option that the provider refuses by name is left out from then on.
+        """
+        used = {k: v for k, v in wanted.items() if v is not None and k not in self._refused}
+        chunks = self._stream(prompt, used, cancelled)
+        try:
+            return list(islice(chunks, 1)), chunks
+        except ModelRejected as e:
+            refused = refused_option(e.__cause__, used)
+            if refused is None:
+                raise
+        self._refused.add(refused)
+        return self._begin(prompt, wanted, cancelled)
+
     def _stream(
-        self, messages: Sequence[Message], options: Mapping[str, Any], stop: Sequence[str]
-    ) -> Iterator[AIMessageChunk]:
-        """The chunks of one reply. An option that the provider refuses by name is left out from then on."""
-        turns = [(m.role, m.content) for m in messages]
-        while True:
-            wanted = {"stop": list(stop) or None, **options}
-            used = {k: v for k, v in wanted.items() if v is not None and k not in self._refused}
-            begun = False
-            try:
-                for chunk in _with_options(self._model, used).stream(turns, stop=used.get("stop")):
-                    begun = True
-                    yield chunk
-            except Exception as e:
-                refused = _refused_option(e, used)
-                if begun or refused is None:
-                    raise _translated(e, self._profile.name) from e
-                self._refused.add(refused)
-            else:
-                return
+        self, prompt: list[dict[str, Any]], options: Mapping[str, Any], cancelled: Event
+    ) -> Generator[AIMessageChunk]:
+        """The chunks of the reply to one request, read in a thread so that cancelling acts while nothing comes."""
+        ask = partial(with_options(self._model, options).stream, prompt, stop=options.get("stop"))
+        seconds = {"first_seconds": self._first_seconds, "next_seconds": self._next_seconds}
+        with self._faults():
+            yield from from_thread(ask, cancelled, **seconds)
+
+    @contextmanager
+    def _faults(self) -> Generator[None]:
+        """Errors of the provider as ours, caused by its own."""
+        name = self._profile.name
+        try:
+            yield
+        except Silence as e:
+            hint = "it may be overloaded: try again later, or choose another model"
+            raise ModelUnavailable(f"{e} from {name}", hint=hint) from e
+        except Exception as e:
+            raise translated(e, name) from e
+
+
+def _pause(state: RetryCallState) -> float:
+    """Seconds to the next try: as the provider says, else more each time."""
+    fault = state.outcome.exception() if state.outcome else None
+    told = retry_after(fault.__cause__) if fault else None
+    return _BACKOFF(state) if told is None else told
 
 
 class _Reply:
@@ -172,78 +251,9 @@ class _Reply:
 
     def _usage(self) -> Usage:
         said = self._whole.usage_metadata if self._whole else None
+        cost = reported_cost(self._whole) if self._whole else None
         seconds = time.monotonic() - self._started
         if said is None:
-            return Usage(seconds=seconds)
+            return Usage(seconds=seconds, cost=cost)
         cached = said.get("input_token_details", {}).get("cache_read", 0)
-        return Usage(said["input_tokens"], said["output_tokens"], cached, seconds)
-
-
-def _init_chat_model(spec: str) -> BaseChatModel:
-    from langchain.chat_models import init_chat_model
-
-    provider, _, model = spec.partition(":")
-    try:
-        return init_chat_model(model, model_provider=provider)
-    except ImportError as e:
-        package = re.search(r"langchain-[a-z0-9-]+", str(e))
-        raise ModelUnavailable(
-            f"the package for {provider} models is not installed",
-            hint=f"pip install {package.group() if package else f'langchain-{provider}'}",
-        ) from e
-    except Exception as e:
-        if isinstance(e, ValueError) and str(e).startswith("Unsupported"):
-            raise ConfigError(f"LangChain knows no provider {provider!r}", hint=" ".join(str(e).split())) from e
-        raise ModelUnavailable(
-            f"{spec} cannot be opened: {_said(e)}", hint=f"is {provider.upper()}_API_KEY set?"
-        ) from e
-
-
-def _with_options(model: BaseChatModel, options: Mapping[str, Any]) -> BaseChatModel:
-    """A copy with the options in its fields, where every integration reads them, whatever its calls accept."""
-    known = type(model).model_fields
-    fields = {name: next((f for f in _FIELDS[name] if f in known), None) for name in options if name in _FIELDS}
-    return model.model_copy(update={field: options[name] for name, field in fields.items() if field})
-
-
-def _refused_option(error: Exception, options: Mapping[str, Any]) -> str | None:
-    """The option that the provider refused, if it refused one: 'temperature' is not supported with this model."""
-    if _status(error) not in (400, 422) or _too_long(error):
-        return None
-    text = str(error)
-    return next(
-        (name for name in options if re.search(rf"\b{name}\b['\"`]? .{{0,40}}(support|permit|allow)", text)), None
-    )
-
-
-def _translated(error: Exception, name: str) -> ModelRejected | ModelUnavailable:
-    status, said = _status(error), _said(error)
-    if _too_long(error):
-        return ModelRejected(f"the prompt is too long for {name}: {said}", hint="shorten the task or name fewer files")
-    if status in (400, 413, 422):
-        return ModelRejected(f"{name} refused the request: {said}")
-    hint = {
-        401: "check the provider's API key",
-        403: "check what the provider's API key permits",
-        404: "check the model's name",
-        429: "wait a little, or check the quota",
-    }.get(status or 0, "check the network and try again")
-    return ModelUnavailable(f"{name} cannot be reached: {said}", hint=hint)
-
-
-def _status(error: Exception) -> int | None:
-    """The HTTP status behind an error, which every provider's package keeps in one of two places."""
-    for holder in (error, getattr(error, "response", None)):
-        status = getattr(holder, "status_code", None)
-        if isinstance(status, int):
-            return status
-    return None
-
-
-def _too_long(error: Exception) -> bool:
-    named = any(cls.__name__ == "ContextOverflowError" for cls in type(error).__mro__)
-    return named or "context_length_exceeded" in str(error) or "maximum context length" in str(error)
-
-
-def _said(error: Exception) -> str:
-    return " ".join(str(error).split())[:300] or type(error).__name__
+        return Usage(said["input_tokens"], said["output_tokens"], cached, seconds, cost)
