@@ -3,10 +3,9 @@ the best program is kept."""
 
 from __future__ import annotations
 
-import contextlib
 import threading
 import time
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future, wait
 from dataclasses import dataclass, field, replace
 
@@ -14,24 +13,10 @@ import sandbox
 from sandbox import Changes, Execution, Policy, Sandbox, Session, choose_kind
 from sandbox.packages import load_set
 
+from .asking import Asker, Listener
 from .errors import ConfigError, Fault
-from .events import (
-    Drafted,
-    Event,
-    Executed,
-    Finished,
-    Judged,
-    Mended,
-    ModelLoaded,
-    Planned,
-    Progressed,
-    Prompted,
-    Started,
-    Tokens,
-)
-from .extract import extract
+from .events import Event, Executed, Finished, Judged, Mended, ModelLoaded, Planned, Progressed, Started
 from .facts import Facts, look
-from .feedback import explain
 from .judge import answer_of, judge
 from .live import Live, describe_session
 from .mend import mend_crash, mend_statically, same_program
@@ -39,11 +24,10 @@ from .models.base import Message, Model, ModelProfile, OnProgress, Usage
 from .plan import make_plan
 from .policy import Move, Strategy, Trial, choose_strategy, next_move
 from .race import Needless, Race, in_background
-from .rewind import rewound, without_comments
 from .store import RunFolder
 from .task import Budget, Outcome, Plan, Program, RunResult, Task, Verdict
 from .view import View
-from .write import Request, Writer, draft_messages, opening_of, repair_messages
+from .write import draft_messages
 
 __all__ = ["Job", "Setup"]
 
@@ -217,18 +201,17 @@ class Job:
             self._close(session)
 
     def _solve(self, box: Sandbox, model: Model, plan: Plan, strategy: Strategy) -> RunResult:
-        writer = Writer(model, self.setup.budget, rewinds=strategy.rewinds)
-        prompt = self._prompt(plan, strategy)
+        asker = self._asker(model, plan, strategy)
         ahead = self.live is not None and not strategy.repair_first
         if self.live is not None:
             self.live.is_over = lambda: self._is_won() or self._cancelled.is_set()
         move, written = Move("draft"), self._given()
         while move.kind != "stop":
             self._check_cancelled()
-            trial = written or self._draw(writer, prompt, plan, move, self._trials)
+            trial = written or asker.draw(move, self._trials)
             tried, written = [trial], None
             if trial.program is not None and ahead:
-                tried, written = self._run_beside(box, writer, prompt, plan, strategy, trial)
+                tried, written = self._run_beside(box, asker, strategy, trial)
             elif trial.program is not None:
                 tried = [self._try(box, plan, trial, strategy)]
             self._trials += tried
@@ -240,6 +223,19 @@ class Job:
                     decision = "redraw" if one is not tried[-1] or move.kind == "draft" else move.kind
                     self.emit(Judged(self._at(), one.attempt, one.verdict, decision))
         return self._conclude(move.why)
+
+    def _asker(self, model: Model, plan: Plan, strategy: Strategy) -> Asker:
+        listener = Listener(
+            at=self._at,
+            emit=self.emit,
+            progressed=self._progressed,
+            heard=self._stop_needless,
+            spent=self._spend,
+            check_cancelled=self._check_cancelled,
+            is_won=self._is_won,
+        )
+        prompt = self._prompt(plan, strategy)
+        return Asker(model, self.setup.budget, prompt, plan, listener, self._seen, rewinds=strategy.rewinds)
 
     def _prompt(self, plan: Plan, strategy: Strategy) -> tuple[Message, ...]:
         if strategy.plain:
@@ -254,22 +250,12 @@ class Job:
         self._seen[same_program(program.code)] = 1
         return Trial(1, "given", program)
 
-    def _draw(
-        self, writer: Writer, prompt: tuple[Message, ...], plan: Plan, move: Move, before: Sequence[Trial]
-    ) -> Trial:
-        """One reply of the model after the trials `before`: a trial that was not run yet."""
-        attempt = len(before) + 1
-        request = self._request(writer, prompt, plan, move, before)
-        trial = Trial(attempt, "repair" if move.base else "draft", base=move.base.attempt if move.base else None)
-        program, problem = self._write(writer, request, trial, plan)
-        return replace(trial, program=program, problem=problem)
-
     def _run_beside(
-        self, box: Sandbox, writer: Writer, prompt: tuple[Message, ...], plan: Plan, strategy: Strategy, trial: Trial
+        self, box: Sandbox, asker: Asker, strategy: Strategy, trial: Trial
     ) -> tuple[list[Trial], Trial | None]:
         """Run a program; where that takes long, have the model write further drafts, and run them beside it, until one
         passes or all have ended. Returns what was run, and a draft that was written and not run."""
-        race = Race(lambda one: self._try(box, plan, one, strategy), self._stop_needless)
+        race = Race(lambda one: self._try(box, asker.plan, one, strategy), self._stop_needless)
         self._race, drawn, waiting = race, [*self._trials, trial], None
         race.start(trial)
         try:
@@ -277,7 +263,7 @@ class Job:
                 more = waiting is None and self._may_draw(drawn, race.finished, strategy)
                 race.wait(_LONG if more else None)
                 if more and race.goes_on:
-                    waiting = self._draw_beside(race, writer, prompt, plan, drawn)
+                    waiting = self._draw_beside(race, asker, drawn)
                     drawn += [waiting] if waiting else []
                 room = self.live is not None and race.running < self.live.lanes
                 if waiting and race.goes_on and room and self._may_go_on(race.finished, strategy):
@@ -298,12 +284,10 @@ class Job:
         trials = [*self._trials, *finished]
         return not finished or next_move(strategy, trials, self.setup.budget, self._at()).kind != "stop"
 
-    def _draw_beside(
-        self, race: Race, writer: Writer, prompt: tuple[Message, ...], plan: Plan, drawn: Sequence[Trial]
-    ) -> Trial | None:
+    def _draw_beside(self, race: Race, asker: Asker, drawn: Sequence[Trial]) -> Trial | None:
         """A draft that is written while programs run, None if one of those has passed."""
         try:
-            written = self._draw(writer, prompt, plan, Move("draft"), drawn)
+            written = asker.draw(Move("draft"), drawn)
         except Fault:  # of the model: a program that passes needs none
             while race.goes_on:
                 race.wait()
@@ -327,46 +311,6 @@ class Job:
         with self._lock:
             for session in self._sessions - {self._best_session}:
                 session.cancel()
-
-    def _request(
-        self, writer: Writer, prompt: tuple[Message, ...], plan: Plan, move: Move, before: Sequence[Trial]
-    ) -> Request:
-        base, attempt = move.base, len(before) + 1
-        if base is None or base.program is None:
-            return writer.draft(prompt, sum(t.kind == "draft" for t in before), attempt, plan.opening)
-        begun = rewound(base.program, base.execution) if writer.rewinds and base.execution else ""
-        if begun:
-            return writer.repair(prompt, attempt, begun)
-        feedback = explain(base.problem, base.execution, base.verdict)
-        messages = repair_messages(prompt, base.program.code, feedback)
-        return writer.repair(messages, attempt, opening_of(base.program.code, plan.opening))
-
-    def _write(self, writer: Writer, request: Request, trial: Trial, plan: Plan) -> tuple[Program | None, str]:
-        """The program in the model's reply; None for a reply without one, or with one that was tried before."""
-        attempt = trial.attempt
-        with self._deadline():
-            reply = writer.ask(
-                request,
-                lambda r: self.emit(
-                    Prompted(self._at(), attempt, r.kind, r.messages, r.temperature, r.seed, r.prefill)
-                ),
-                lambda text: self._hear(attempt, text),
-                self._progressed,
-            )
-        self._usage += reply.usage
-        self._check_cancelled()
-        found = extract(without_comments(reply.text), plan.function)
-        program, problem = (Program(found.code, trial.kind), "") if found.code else (None, found.problem)
-        if reply.finish_reason == "cancelled":
-            program, problem = None, "it is not needed any more" if self._is_won() else "its time was over"
-        if program is not None and (before := self._seen.setdefault(same_program(found.code), attempt)) != attempt:
-            program, problem = None, f"the same program as in attempt {before}"
-        self.emit(Drafted(self._at(), attempt, reply.text, reply.finish_reason, program, problem, reply.usage))
-        return program, problem
-
-    def _hear(self, attempt: int, text: str) -> None:
-        self.emit(Tokens(self._at(), attempt, text))
-        self._stop_needless()
 
     def _try(self, box: Sandbox, plan: Plan, trial: Trial, strategy: Strategy) -> Trial:
         """Run a program, mended where code can mend it and the strategy lets it, and have it judged."""
@@ -483,21 +427,12 @@ class Job:
 
     # --- small ---
 
+    def _spend(self, usage: Usage) -> None:
+        self._usage += usage
+
     def _progressed(self, what: str, share: float) -> None:
         self._check_cancelled()
         self.emit(Progressed(self._at(), what, share))
-
-    @contextlib.contextmanager
-    def _deadline(self) -> Generator[None]:
-        """Cancel the model when the task's time is over."""
-        assert self._model is not None
-        timer = threading.Timer(max(0.0, self.setup.budget.seconds - self._at()), self._model.cancel)
-        timer.daemon = True
-        timer.start()
-        try:
-            yield
-        finally:
-            timer.cancel()
 
     def _at(self) -> float:
         return time.monotonic() - self._started
