@@ -55,25 +55,29 @@ class Asker:
         self._model, self._budget, self._seen = model, budget, seen
         self._writer = Writer(model, budget, rewinds=rewinds)
         self._prompt, self._listener = prompt, listener
+        self._longest = 0
+        """Tokens of the longest reply."""
         self.plan = plan
 
-    def draw(self, move: Move, before: Sequence[Trial]) -> Trial:
-        """One reply of the model after the trials `before`: a trial that was not run yet.
+    def draw(self, move: Move, before: Sequence[Trial], *, alone: bool = False) -> list[Trial]:
+        """What the model writes after the trials `before`: one trial that was not run yet, or several where it writes
+        drafts at once and one need not be `alone`.
 
         Raises `ModelUnavailable`, and `ModelRejected` when the prompt leaves no room for a reply.
         """
-        attempt = len(before) + 1
-        trial = Trial(attempt, "repair" if move.base else "draft", base=move.base.attempt if move.base else None)
-        reply = self._ask(self._request(move, before), attempt)
-        program, problem = self._read(reply, trial)
-        usage = reply.usage
-        self._tell(Drafted(self._at(), attempt, reply.text, reply.finish_reason, program, problem, usage))
-        return replace(trial, program=program, problem=problem)
+        request = self._request(move, before)
+        if move.base is None and not alone:
+            request = self._at_once(request, before)
+        replies = self._ask(request, len(before) + 1)
+        self._longest = max(self._longest, *(reply.usage.completion_tokens for reply in replies))
+        kind, base = ("repair", move.base.attempt) if move.base else ("draft", None)
+        trials = [Trial(attempt, kind, base=base) for attempt, _ in enumerate(replies, len(before) + 1)]
+        return [self._read(trial, reply, request) for trial, reply in zip(trials, replies, strict=True)]
 
     def _request(self, move: Move, before: Sequence[Trial]) -> Request:
         base, attempt, writer = move.base, len(before) + 1, self._writer
         if base is None or base.program is None:
-            return writer.draft(self._prompt, sum(t.kind == "draft" for t in before), attempt, self.plan.opening)
+            return writer.draft(self._prompt, _drafts(before), attempt, self.plan.opening)
         begun = rewound(base.program, base.execution) if writer.rewinds and base.execution else ""
         if begun:
             return writer.repair(self._prompt, attempt, begun)
@@ -81,21 +85,45 @@ class Asker:
         messages = repair_messages(self._prompt, base.program.code, feedback)
         return writer.repair(messages, attempt, opening_of(base.program.code, self.plan.opening))
 
-    def _ask(self, request: Request, attempt: int) -> Completion:
-        with self._deadline():
-            reply = self._writer.ask(
-                request,
-                lambda r: self._tell(
-                    Prompted(self._at(), attempt, r.kind, r.messages, r.temperature, r.seed, r.prefill)
-                ),
-                lambda text: self._hear(attempt, text),
-                self._listener.progressed,
-            )
-        self._listener.spent(reply.usage)
-        self._listener.check_cancelled()
-        return reply
+    def _at_once(self, request: Request, before: Sequence[Trial]) -> Request:
+        """The request for as many drafts as the model writes at once. The first one is written alone, since it often
+        passes, and so is the only one that has no opening."""
+        drafts = _drafts(before)
+        if drafts == 0 or (drafts == 1 and self.plan.opening):
+            return request
+        return self._writer.at_once(
+            request, min(self._model.profile.lanes, self._budget.drafts - drafts), self._longest
+        )
 
-    def _read(self, reply: Completion, trial: Trial) -> tuple[Program | None, str]:
+    def _ask(self, request: Request, attempt: int) -> list[Completion]:
+        """The replies to a request whose first one is number `attempt`. A single one is continued when it is cut."""
+
+        def told(r: Request) -> None:
+            asked = (r.kind, r.messages, r.temperature, r.seed, r.prefill, r.n)
+            self._tell(Prompted(self._at(), attempt, *asked))
+
+        def heard(text: str) -> None:
+            self._tell(Tokens(self._at(), attempt, text))
+            self._listener.heard()
+
+        how = (request, told, heard, self._listener.progressed)
+        with self._deadline():
+            replies = self._writer.ask_at_once(*how) if request.n > 1 else [self._writer.ask(*how)]
+        self._listener.spent(_cost(replies))
+        self._listener.check_cancelled()
+        return replies
+
+    def _read(self, trial: Trial, reply: Completion, request: Request) -> Trial:
+        """`trial` with the program in the reply to `request`."""
+        if reply.finish_reason == "length" and request.n > 1:
+            program, problem = None, f"it was cut after {reply.usage.completion_tokens} tokens"
+        else:
+            program, problem = self._program(trial, reply)
+        said = (reply.text, reply.finish_reason, program, problem, reply.usage)
+        self._tell(Drafted(self._at(), trial.attempt, *said))
+        return replace(trial, program=program, problem=problem)
+
+    def _program(self, trial: Trial, reply: Completion) -> tuple[Program | None, str]:
         """The program in a reply; None for a reply without one, or with one that was tried before."""
         if reply.finish_reason == "cancelled":
             return None, "it is not needed any more" if self._listener.is_won() else "its time was over"
@@ -105,10 +133,6 @@ class Asker:
         if (before := self._seen.setdefault(same_program(found.code), trial.attempt)) != trial.attempt:
             return None, f"the same program as in attempt {before}"
         return Program(found.code, "repair" if trial.kind == "repair" else "draft"), ""
-
-    def _hear(self, attempt: int, text: str) -> None:
-        self._tell(Tokens(self._at(), attempt, text))
-        self._listener.heard()
 
     @contextlib.contextmanager
     def _deadline(self) -> Generator[None]:
@@ -126,3 +150,15 @@ class Asker:
 
     def _tell(self, event: Event) -> None:
         self._listener.emit(event)
+
+
+def _drafts(trials: Sequence[Trial]) -> int:
+    return sum(t.kind == "draft" for t in trials)
+
+
+def _cost(replies: Sequence[Completion]) -> Usage:
+    """What replies that were written at once have cost: one prompt, and the time of the slowest."""
+    first, *others = [reply.usage for reply in replies]
+    written = sum(usage.completion_tokens for usage in others)
+    seconds = max(0.0, *(usage.seconds - first.seconds for usage in others)) if others else 0.0
+    return first + Usage(completion_tokens=written, seconds=seconds)

@@ -74,12 +74,16 @@ class Prompted(Event):
     messages: tuple[Message, ...]
     temperature: float
     seed: int | None
+    """Of the first reply; the next ones have the numbers after it."""
     prefill: str = ""
+    n: int = 1
+    """Replies that were asked for at once; each is an attempt of its own, this one and the next ones."""
 
 
 @dataclass(frozen=True, slots=True)
 class Tokens(Event):
-    """A piece of the reply as it streams. Not kept in the trace, which holds the whole reply."""
+    """A piece of the reply as it streams. Not kept in the trace, which holds the whole reply. Replies that are written
+    at once are heard one after another, all under the attempt of the first."""
 
     attempt: int
     text: str

@@ -205,24 +205,26 @@ class Job:
         ahead = self.live is not None and not strategy.repair_first
         if self.live is not None:
             self.live.is_over = lambda: self._is_won() or self._cancelled.is_set()
-        move, written = Move("draft"), self._given()
+        move, drawn = Move("draft"), self._given()
         while move.kind != "stop":
             self._check_cancelled()
-            trial = written or asker.draw(move, self._trials)
-            tried, written = [trial], None
-            if trial.program is not None and ahead:
-                tried, written = self._run_beside(box, asker, strategy, trial)
-            elif trial.program is not None:
-                tried = [self._try(box, plan, trial, strategy)]
-            self._trials += tried
+            drawn = drawn or asker.draw(move, self._trials)
+            if ahead:
+                tried, drawn = self._run_beside(box, asker, strategy, drawn)
+            else:
+                tried, drawn = self._run_in_turn(box, plan, strategy, drawn), []
+            self._trials += sorted(tried, key=lambda trial: trial.score)
             move = next_move(strategy, self._trials, self.setup.budget, self._at())
-            if written is not None and move.kind != "stop":
+            if drawn and move.kind != "stop":
                 move = Move("draft")
-            for one in tried:
-                if one.verdict is not None:
-                    decision = "redraw" if one is not tried[-1] or move.kind == "draft" else move.kind
-                    self.emit(Judged(self._at(), one.attempt, one.verdict, decision))
+            self._tell_verdicts(tried, move)
         return self._conclude(move.why)
+
+    def _tell_verdicts(self, tried: Sequence[Trial], move: Move) -> None:
+        for one in tried:
+            if one.verdict is not None:
+                decision = "redraw" if one is not tried[-1] or move.kind == "draft" else move.kind
+                self.emit(Judged(self._at(), one.attempt, one.verdict, decision))
 
     def _asker(self, model: Model, plan: Plan, strategy: Strategy) -> Asker:
         listener = Listener(
@@ -242,38 +244,49 @@ class Job:
             return (Message("user", self.task.text),)
         return draft_messages(self.task.text, plan, self.setup.policy.allow_hosts)
 
-    def _given(self) -> Trial | None:
+    def _given(self) -> list[Trial]:
         """The program that the task brings along, if it does."""
         if not self.task.program:
-            return None
+            return []
         program = Program(self.task.program, "given")
         self._seen[same_program(program.code)] = 1
-        return Trial(1, "given", program)
+        return [Trial(1, "given", program)]
+
+    def _run_in_turn(self, box: Sandbox, plan: Plan, strategy: Strategy, drawn: Sequence[Trial]) -> list[Trial]:
+        """Run one program after the other, until one passes or the time is over. What was not run comes first."""
+        tried: list[Trial] = []
+        for trial in drawn:
+            if tried and (tried[-1].passed or self._at() >= self.setup.budget.seconds):
+                break
+            tried.append(trial if trial.program is None else self._try(box, plan, trial, strategy))
+        return [*_not_run(drawn[len(tried) :]), *tried]
 
     def _run_beside(
-        self, box: Sandbox, asker: Asker, strategy: Strategy, trial: Trial
-    ) -> tuple[list[Trial], Trial | None]:
-        """Run a program; where that takes long, have the model write further drafts, and run them beside it, until one
-        passes or all have ended. Returns what was run, and a draft that was written and not run."""
+        self, box: Sandbox, asker: Asker, strategy: Strategy, drawn: Sequence[Trial]
+    ) -> tuple[list[Trial], list[Trial]]:
+        """Run a program; where that takes long, run the next ones beside it, or have the model write another draft,
+        until one passes or all that were begun have ended. Returns what came of them, and what was not begun."""
         race = Race(lambda one: self._try(box, asker.plan, one, strategy), self._stop_needless)
-        self._race, drawn, waiting = race, [*self._trials, trial], None
-        race.start(trial)
+        self._race, known, waiting = race, [*self._trials, *drawn], [*drawn]
+        race.start(waiting.pop(0))
         try:
             while race.goes_on:
-                more = waiting is None and self._may_draw(drawn, race.finished, strategy)
-                race.wait(_LONG if more else None)
+                more = not waiting and self._may_draw(known, race.finished, strategy)
+                race.wait(_LONG if more or (waiting and self._has_room(race)) else None)
                 if more and race.goes_on:
-                    waiting = self._draw_beside(race, asker, drawn)
-                    drawn += [waiting] if waiting else []
-                room = self.live is not None and race.running < self.live.lanes
-                if waiting and race.goes_on and room and self._may_go_on(race.finished, strategy):
-                    race.start(waiting)
-                    waiting = None
+                    waiting = self._draw_beside(race, asker, known)
+                    known += waiting
+                if waiting and race.goes_on and self._has_room(race) and self._may_go_on(race.finished, strategy):
+                    race.start(waiting.pop(0))
         finally:
             self._stop_programs()
             race.end()
             self._race = None
-        return race.finished, None if race.passed else waiting
+        return ([*_not_run(waiting), *race.finished], []) if race.passed else (race.finished, waiting)
+
+    def _has_room(self, race: Race) -> bool:
+        """Whether one more program can run."""
+        return self.live is not None and race.running < self.live.lanes
 
     def _may_draw(self, drawn: Sequence[Trial], finished: Sequence[Trial], strategy: Strategy) -> bool:
         """Whether the model may write one more draft meanwhile."""
@@ -284,17 +297,17 @@ class Job:
         trials = [*self._trials, *finished]
         return not finished or next_move(strategy, trials, self.setup.budget, self._at()).kind != "stop"
 
-    def _draw_beside(self, race: Race, asker: Asker, drawn: Sequence[Trial]) -> Trial | None:
-        """A draft that is written while programs run, None if one of those has passed."""
+    def _draw_beside(self, race: Race, asker: Asker, known: Sequence[Trial]) -> list[Trial]:
+        """A draft that is written while programs run, none if one of those has passed."""
         try:
-            written = asker.draw(Move("draft"), drawn)
+            written = asker.draw(Move("draft"), known, alone=True)
         except Fault:  # of the model: a program that passes needs none
             while race.goes_on:
                 race.wait()
             if not race.passed:
                 raise
-            return None
-        return None if race.passed else written
+            return []
+        return [] if race.passed else written
 
     def _stop_needless(self) -> None:
         """One program has passed: stop the model and the others."""
@@ -464,3 +477,8 @@ class Job:
             self.live.leave(session)
         else:
             session.close()
+
+
+def _not_run(drawn: Sequence[Trial]) -> list[Trial]:
+    """Those of several drafts that were written at once and were not needed."""
+    return [replace(trial, problem=trial.problem or "it was not run") for trial in drawn]

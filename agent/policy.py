@@ -158,7 +158,7 @@ def best_of(trials: Sequence[Trial]) -> Trial | None:
 
 
 def next_move(strategy: Strategy, trials: Sequence[Trial], budget: Budget, seconds: float) -> Move:
-    """What to do after `trials`, `seconds` into the task."""
+    """What to do after `trials`, `seconds` into the task. Of those that were drawn at once the best one is the last."""
     if trials and trials[-1].passed:
         return Move("stop")
     if seconds >= budget.seconds:
@@ -180,9 +180,14 @@ def _to_repair(strategy: Strategy, trials: Sequence[Trial]) -> Trial | None:
         return None
     if strategy.repair_first:
         return last if last.execution is not None and not _leads_nowhere(last, trials) else None
-    if last.kind != "repair" and last.mechanical and not _leads_nowhere(last, trials):
-        return last
-    return _worth_facts(strategy, trials)
+    mechanical = [t for t in _since_repair(trials) if t.mechanical and not _leads_nowhere(t, trials)]
+    return max(mechanical, key=lambda t: t.score) if mechanical else _worth_facts(strategy, trials)
+
+
+def _since_repair(trials: Sequence[Trial]) -> list[Trial]:
+    """What was drawn after the last repair; several drafts may have been written at once."""
+    repairs = [n for n, t in enumerate(trials, 1) if t.kind == "repair"]
+    return [*trials[repairs[-1] if repairs else 0 :]]
 
 
 def _leads_nowhere(trial: Trial, trials: Sequence[Trial]) -> bool:

@@ -117,7 +117,13 @@ def _profile(recorded: Sequence[dict[str, Any]]) -> dict[str, Any]:
     return {key: value for key, value in profile.items() if type(value) in _PROFILE.get(key, ())}
 
 
-_PROFILE = {"name": (str,), "parameters": (int, float), "context_tokens": (int,), "prefill": (bool,)}
+_PROFILE = {
+    "name": (str,),
+    "parameters": (int, float),
+    "context_tokens": (int,),
+    "prefill": (bool,),
+    "lanes": (int,),
+}
 
 
 def _scripted(recording: _Recording) -> Model:

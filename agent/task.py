@@ -53,7 +53,7 @@ class Check:
 class Budget:
     """What one task may cost."""
 
-    drafts: int = 4
+    drafts: int = 6
     repairs: int = 2
     seconds: float = 240.0
     max_tokens: int = 1536

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from prompts import render
 
@@ -21,6 +21,8 @@ _WARM = 0.8
 _REPAIR = 0.7
 """At 0 a small model copies what failed, to the letter."""
 _TOP_P = 0.95
+_LEAST_AT_ONCE = 384
+"""Tokens that a reply may have when others are written at the same time."""
 _LEAST_REPLY = 256
 """Tokens that must be left for a reply."""
 _TESTS_TOKENS = 600
@@ -36,6 +38,10 @@ class Request:
     temperature: float
     seed: int
     prefill: str = ""
+    n: int = 1
+    """Replies to write at once."""
+    max_tokens: int | None = None
+    """Tokens of a reply at most; None: as the budget says."""
 
 
 OnRequest = Callable[[Request], None]
@@ -122,6 +128,16 @@ class Writer:
         temperature = (0.0 if sure else _WARM) if warm is None else warm
         return self._request("draft", messages, temperature, attempt, "" if number == 1 else opening)
 
+    def at_once(self, request: Request, n: int, longest: int) -> Request:
+        """`request` for `n` replies at once; for one where they would all be the same, as at temperature 0.
+
+        They are waited for until the last one is complete, so none may have more than twice the tokens of the
+        `longest` reply to this task so far.
+        """
+        if n < 2 or request.temperature == 0:
+            return request
+        return replace(request, n=n, max_tokens=max(2 * longest, _LEAST_AT_ONCE))
+
     def repair(self, messages: tuple[Message, ...], attempt: int, opening: str = "") -> Request:
         """The request for a repair that leaves `opening` as it is and goes on after it."""
         given = self._budget.temperature
@@ -132,12 +148,33 @@ class Writer:
 
         Raises `ModelUnavailable`, and `ModelRejected` when the prompt leaves no room for a reply.
         """
-        first = self._complete(request, on_request, on_token, on_progress)
+        first = self.ask_at_once(request, on_request, on_token, on_progress)[0]
         if first.finish_reason != "length":
             return first
-        rest = self._complete(self._continued(request, first.text), on_request, on_token, on_progress)
+        rest = self.ask_at_once(self._continued(request, first.text), on_request, on_token, on_progress)[0]
         text = rest.text if request.prefill else _joined(first.text, rest.text)
         return Completion(text, rest.finish_reason, first.usage + rest.usage)
+
+    def ask_at_once(
+        self, request: Request, on_request: OnRequest, on_token: OnToken, on_progress: OnProgress
+    ) -> list[Completion]:
+        """As many replies as `request` asks for (fewer when the model was stopped); one that was cut stays so.
+
+        Raises as `ask`.
+        """
+        on_request(request)
+        return self._model.complete(
+            request.messages,
+            n=request.n,
+            temperature=request.temperature,
+            top_p=_TOP_P if request.temperature else 1.0,
+            max_tokens=self._room(request),
+            stop=(_STOP,) if request.prefill else (),
+            seed=request.seed,
+            prefill=request.prefill,
+            on_token=on_token,
+            on_progress=on_progress,
+        )
 
     def _request(
         self, kind: str, messages: tuple[Message, ...], temperature: float, attempt: int, opening: str
@@ -152,22 +189,6 @@ class Writer:
         prefill = text if request.prefill else ""
         return Request("continue", messages, request.temperature, request.seed, prefill)
 
-    def _complete(
-        self, request: Request, on_request: OnRequest, on_token: OnToken, on_progress: OnProgress
-    ) -> Completion:
-        on_request(request)
-        return self._model.complete(
-            request.messages,
-            temperature=request.temperature,
-            top_p=_TOP_P if request.temperature else 1.0,
-            max_tokens=self._room(request),
-            stop=(_STOP,) if request.prefill else (),
-            seed=request.seed,
-            prefill=request.prefill,
-            on_token=on_token,
-            on_progress=on_progress,
-        )[0]
-
     def _room(self, request: Request) -> int:
         """Tokens that a reply may have. A prompt that leaves too few would be cut silently, so it is refused."""
         profile = self._model.profile
@@ -178,7 +199,7 @@ class Writer:
                 f"the prompt has {used} tokens, and {profile.name} holds {profile.context_tokens}",
                 hint="shorten the task, or use a model with a longer context",
             )
-        return min(left, self._budget.max_tokens)
+        return min(left, self._budget.max_tokens, request.max_tokens or left)
 
 
 def _joined(text: str, rest: str) -> str:

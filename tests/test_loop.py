@@ -26,8 +26,8 @@ def fenced(code: str) -> str:
     return f"```python\n{code}\n```"
 
 
-def small(*codes: str, pause: float = 0.0) -> ScriptedModel:
-    return ScriptedModel([fenced(c) for c in codes], parameters=1.5, pause=pause)
+def small(*codes: str, lanes: int = 1, pause: float = 0.0) -> ScriptedModel:
+    return ScriptedModel([fenced(c) for c in codes], parameters=1.5, lanes=lanes, pause=pause)
 
 
 def large(*codes: str) -> ScriptedModel:
@@ -164,7 +164,7 @@ def test_a_reply_is_not_waited_for_when_the_time_is_over(stage: Stage) -> None:
 @jail
 def test_the_same_error_is_not_repaired_twice(stage: Stage) -> None:
     model = small(CRASH, CRASH + "\nx = 1", CRASH + "\nx = 2", CRASH + "\nx = 3", CRASH + "\nx = 4")
-    result = stage.play(model)
+    result = stage.play(model, budget=Budget(drafts=4))
     assert (result.drafts, result.repairs) == (4, 1)
     assert result.outcome == "failed"
     assert "NameError" in result.reason
@@ -288,6 +288,82 @@ def test_a_program_that_does_nothing_has_failed(stage: Stage) -> None:
     assert result.answer == "42 it is"
     assert result.drafts == 2
     assert stage.of(Judged)[0].verdict.results[0].detail == "nothing was printed and no file was changed"
+
+
+@jail
+def test_drafts_after_the_first_are_written_at_once_and_run_until_one_passes(stage: Stage) -> None:
+    model = small("x = 1", "x = 2", "x = 1  # the same", "x = 42", "x = 43", "x = 44", lanes=4)
+    result = stage.play(model, "Set x", checks=["x == 42"])
+    assert (result.outcome, result.drafts, result.repairs) == ("solved", 5, 0)
+    assert [(c.n, c.temperature, c.seed) for c in model.calls] == [(1, 0.0, 1), (4, 0.8, 2)]
+    assert [(p.attempt, p.n) for p in stage.of(Prompted)] == [(1, 1), (2, 4)]
+    assert [(d.attempt, d.problem) for d in stage.of(Drafted)] == [
+        *((1, ""), (2, ""), (3, "the same program as in attempt 1"), (4, ""), (5, "")),
+    ]
+    assert [e.attempt for e in stage.of(Executed)] == [1, 2, 4]
+    assert [(j.attempt, j.decision) for j in stage.of(Judged)] == [(1, "redraw"), (2, "redraw"), (4, "stop")]
+    assert {t.attempt for t in stage.of(Tokens)} == {1, 2}
+
+
+@jail
+def test_what_is_written_at_once_is_counted_once(stage: Stage) -> None:
+    model = small("x = 1", "x = 2", "x = 42", lanes=2)
+    used = stage.play(model, "Set x", checks=["x == 42"]).usage
+    drafted = [d.usage for d in stage.of(Drafted)]
+    assert used.completion_tokens == sum(u.completion_tokens for u in drafted) > 0
+    assert used.prompt_tokens == drafted[0].prompt_tokens + drafted[1].prompt_tokens
+
+
+@jail
+def test_no_more_drafts_are_written_at_once_than_are_left(stage: Stage) -> None:
+    model = small("x = 1", "x = 2", "x = 3", "x = 4", "x = 5", lanes=4)
+    result = stage.play(model, "Set x", checks=["x == 42"], budget=Budget(drafts=4, repairs=1))
+    assert ([c.n for c in model.calls], result.drafts, result.repairs) == ([1, 3, 1], 4, 1)
+    assert "none of 4 drafts and 1 repairs passed" in result.reason
+
+
+@jail
+def test_the_draft_without_the_opening_is_written_alone(stage: Stage) -> None:
+    (stage.folder / "sales.csv").write_text('item,price\nlamp,"1,200"\nchair,30\n')
+    replies = [fenced(f"total = {n}") for n in range(3)] + ["total = sum(row['price'] for row in sales)\n```"]
+    model = ScriptedModel(replies, parameters=1.5, lanes=2)
+    stage.play(model, "Let total be the sum of the prices in sales.csv", checks=["total == 1230"])
+    assert [(c.n, c.temperature, "DictReader" in c.prefill) for c in model.calls] == [
+        *((1, 0.0, True), (1, 0.0, False), (2, 0.8, True))
+    ]
+
+
+@jail
+def test_drafts_at_temperature_0_are_written_one_by_one(stage: Stage) -> None:
+    model = small("x = 1", "x = 2", "x = 42", lanes=4)
+    stage.play(model, "Set x", checks=["x == 42"], budget=Budget(temperature=0))
+    assert [c.n for c in model.calls] == [1, 1, 1]
+
+
+@jail
+def test_a_reply_that_was_cut_while_others_were_written_is_no_program(stage: Stage) -> None:
+    model = small("x = 1", "x = 42\n" * 200, "x = 42", lanes=2)
+    result = stage.play(model, "Set x", checks=["x == 42"])
+    assert (result.outcome, result.program and result.program.code) == ("solved", "x = 42\n")
+    assert [d.problem for d in stage.of(Drafted)] == ["", "it was cut after 384 tokens", ""]
+    assert [p.kind for p in stage.of(Prompted)] == ["draft", "draft"]
+
+
+@jail
+def test_what_is_over_before_all_have_run_is_over(stage: Stage) -> None:
+    model = small("x = 1", *(f"while {n}: pass" for n in range(1, 5)), lanes=4)
+    result = stage.play(model, "Set x", checks=["x == 42"], budget=Budget(seconds=2.0))
+    assert "seconds for this task are over" in result.reason
+    assert result.drafts == 5 > len(stage.of(Executed))
+
+
+@jail
+def test_the_best_crash_among_drafts_written_at_once_is_repaired(stage: Stage) -> None:
+    wrong, crash = "x = 2", "y = 1\nx = missing"
+    model = ScriptedModel([fenced(c) for c in ("x = 1", crash, wrong)] + ["x = 42\n```"], parameters=1.5, lanes=2)
+    result = stage.play(model, "Set x", checks=["x == 42"])
+    assert (result.outcome, result.drafts, result.repairs) == ("solved", 3, 1)
+    assert "# FAILED: x = missing" in model.calls[2].prefill
 
 
 @jail

@@ -98,7 +98,8 @@ def _plan(plan: Plan, verbose: bool) -> Iterator[Line]:
 
 
 def _prompt(event: Prompted) -> Iterator[Line]:
-    yield Line(f"{event.attempt}: {event.kind} at temperature {event.temperature:g}, seed {event.seed}", "dim")
+    more = f", {event.n} at once" if event.n > 1 else ""
+    yield Line(f"{event.attempt}: {event.kind} at temperature {event.temperature:g}, seed {event.seed}{more}", "dim")
     for message in event.messages:
         yield from _block(message.role, message.content)
 
