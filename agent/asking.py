@@ -7,15 +7,17 @@ import threading
 from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass, replace
 
-from .events import Drafted, Event, Prompted, Tokens
+from .errors import Fault
+from .events import Drafted, Event, Prompted, Sampled, Tokens
 from .extract import extract
 from .feedback import explain
 from .mend import same_program
 from .models.base import Completion, Message, Model, OnProgress, Usage
+from .outcome import find_calls
 from .policy import Move, Trial
 from .rewind import rewound, without_comments
 from .task import Budget, Plan, Program
-from .write import Request, Writer, opening_of, repair_messages
+from .write import Request, Writer, calls_messages, opening_of, repair_messages
 
 __all__ = ["Asker", "Listener"]
 
@@ -57,6 +59,7 @@ class Asker:
         self._prompt, self._listener = prompt, listener
         self._longest = 0
         """Tokens of the longest reply."""
+        self._sampled = False
         self.plan = plan
 
     def draw(self, move: Move, before: Sequence[Trial], *, alone: bool = False) -> list[Trial]:
@@ -67,7 +70,7 @@ class Asker:
         """
         request = self._request(move, before)
         if move.base is None and not alone:
-            request = self._at_once(request, before)
+            request = self._at_once(request, before, move.most or self._model.profile.lanes)
         replies = self._ask(request, len(before) + 1)
         self._longest = max(self._longest, *(reply.usage.completion_tokens for reply in replies))
         kind, base = ("repair", move.base.attempt) if move.base else ("draft", None)
@@ -85,18 +88,33 @@ class Asker:
         messages = repair_messages(self._prompt, base.program.code, feedback)
         return writer.repair(messages, attempt, opening_of(base.program.code, self.plan.opening))
 
-    def _at_once(self, request: Request, before: Sequence[Trial]) -> Request:
-        """The request for as many drafts as the model writes at once. The first one is written alone, since it often
-        passes, and so is the only one that has no opening."""
+    def calls(self, program: Program) -> tuple[str, ...]:
+        """Calls of the function asked for, written by the model when it is asked first, with `program` before it.
+
+        Empty when the reply holds none, or when the model fails: then there is `program` all the same.
+        """
+        function = self.plan.function
+        if self._sampled or not function:
+            return self.plan.calls
+        self._sampled = True
+        request = self._writer.calls(calls_messages(self._prompt, program.code, function), function)
+        with contextlib.suppress(Fault):
+            reply = self._ask(request, 0)[0]
+            self.plan = replace(self.plan, calls=find_calls(reply.text, function))
+            self._tell(Sampled(self._at(), reply.text, self.plan.calls, reply.usage))
+        return self.plan.calls
+
+    def _at_once(self, request: Request, before: Sequence[Trial], most: int) -> Request:
+        """The request for as many drafts as the model writes at once, and `most`. The first one is written alone, since
+        it often passes, and so is the only one that has no opening."""
         drafts = _drafts(before)
         if drafts == 0 or (drafts == 1 and self.plan.opening):
             return request
-        return self._writer.at_once(
-            request, min(self._model.profile.lanes, self._budget.drafts - drafts), self._longest
-        )
+        n = min(self._model.profile.lanes, self._budget.drafts - drafts, most)
+        return self._writer.at_once(request, n, self._longest)
 
     def _ask(self, request: Request, attempt: int) -> list[Completion]:
-        """The replies to a request whose first one is number `attempt`. A single one is continued when it is cut."""
+        """The replies to a request whose first one is number `attempt`."""
 
         def told(r: Request) -> None:
             asked = (r.kind, r.messages, r.temperature, r.seed, r.prefill, r.n)
@@ -108,31 +126,33 @@ class Asker:
 
         how = (request, told, heard, self._listener.progressed)
         with self._deadline():
-            replies = self._writer.ask_at_once(*how) if request.n > 1 else [self._writer.ask(*how)]
+            replies = [self._writer.ask(*how)] if request.max_tokens is None else self._writer.ask_at_once(*how)
         self._listener.spent(_cost(replies))
         self._listener.check_cancelled()
         return replies
 
     def _read(self, trial: Trial, reply: Completion, request: Request) -> Trial:
-        """`trial` with the program in the reply to `request`."""
-        if reply.finish_reason == "length" and request.n > 1:
-            program, problem = None, f"it was cut after {reply.usage.completion_tokens} tokens"
+        """`trial` with the program in the reply to `request`, or why there is none."""
+        if reply.finish_reason == "length" and request.max_tokens is not None:
+            read = replace(trial, problem=f"it was cut after {reply.usage.completion_tokens} tokens")
+        elif reply.finish_reason == "cancelled":
+            why = "it is not needed any more" if self._listener.is_won() else "its time was over"
+            read = replace(trial, problem=why)
         else:
-            program, problem = self._program(trial, reply)
-        said = (reply.text, reply.finish_reason, program, problem, reply.usage)
+            read = self._with_program(trial, reply.text)
+        said = (reply.text, reply.finish_reason, read.program, read.problem, reply.usage)
         self._tell(Drafted(self._at(), trial.attempt, *said))
-        return replace(trial, program=program, problem=problem)
+        return read
 
-    def _program(self, trial: Trial, reply: Completion) -> tuple[Program | None, str]:
-        """The program in a reply; None for a reply without one, or with one that was tried before."""
-        if reply.finish_reason == "cancelled":
-            return None, "it is not needed any more" if self._listener.is_won() else "its time was over"
-        found = extract(without_comments(reply.text), self.plan.function)
+    def _with_program(self, trial: Trial, reply: str) -> Trial:
+        """`trial` with the program in a reply; without one where it was tried before."""
+        found = extract(without_comments(reply), self.plan.function)
         if not found.code:
-            return None, found.problem
-        if (before := self._seen.setdefault(same_program(found.code), trial.attempt)) != trial.attempt:
-            return None, f"the same program as in attempt {before}"
-        return Program(found.code, "repair" if trial.kind == "repair" else "draft"), ""
+            return replace(trial, problem=found.problem)
+        before = self._seen.setdefault(same_program(found.code), trial.attempt)
+        if before != trial.attempt:
+            return replace(trial, problem=f"the same program as in attempt {before}", repeats=before)
+        return replace(trial, program=Program(found.code, "repair" if trial.kind == "repair" else "draft"))
 
     @contextlib.contextmanager
     def _deadline(self) -> Generator[None]:

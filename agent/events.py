@@ -22,6 +22,7 @@ __all__ = [
     "Planned",
     "Progressed",
     "Prompted",
+    "Sampled",
     "Started",
     "Tokens",
     "plain",
@@ -70,7 +71,7 @@ class Prompted(Event):
 
     attempt: int
     kind: str
-    """`draft` or `repair` (or `continue`)."""
+    """`draft` or `repair` (or `continue`), or `calls`, of attempt 0, for calls of the function asked for."""
     messages: tuple[Message, ...]
     temperature: float
     seed: int | None
@@ -102,6 +103,15 @@ class Drafted(Event):
 
 
 @dataclass(frozen=True, slots=True)
+class Sampled(Event):
+    """The model's reply with calls of the function asked for, and those that programs are compared by."""
+
+    reply: str
+    calls: tuple[str, ...]
+    usage: Usage
+
+
+@dataclass(frozen=True, slots=True)
 class Mended(Event):
     """A mechanical error was mended without a token."""
 
@@ -121,7 +131,7 @@ class Judged(Event):
     attempt: int
     verdict: Verdict
     decision: str
-    """What comes next: `stop`, `redraw`, `repair` or `mend`."""
+    """What comes next: `stop`, `redraw`, `repair`, or `compare`: it passed, and is compared with further drafts."""
 
 
 @dataclass(frozen=True, slots=True)

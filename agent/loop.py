@@ -3,9 +3,10 @@ the best program is kept."""
 
 from __future__ import annotations
 
+import contextlib
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Generator, Sequence
 from concurrent.futures import Future, wait
 from dataclasses import dataclass, field, replace
 
@@ -14,6 +15,7 @@ from sandbox import Changes, Execution, Policy, Sandbox, Session, choose_kind
 from sandbox.packages import load_set
 
 from .asking import Asker, Listener
+from .comparing import Comparer, choose
 from .errors import ConfigError, Fault
 from .events import Event, Executed, Finished, Judged, Mended, ModelLoaded, Planned, Progressed, Started
 from .facts import Facts, look
@@ -22,10 +24,10 @@ from .live import Live, describe_session
 from .mend import mend_crash, mend_statically, same_program
 from .models.base import Message, Model, ModelProfile, OnProgress, Usage
 from .plan import make_plan
-from .policy import Move, Strategy, Trial, choose_strategy, next_move
+from .policy import Move, Strategy, Trial, choose_strategy, is_agreed, next_move
 from .race import Needless, Race, in_background
 from .store import RunFolder
-from .task import Budget, Outcome, Plan, Program, RunResult, Task, Verdict
+from .task import Agreement, Budget, Outcome, Plan, Program, RunResult, Task, Verdict
 from .view import View
 from .write import draft_messages
 
@@ -77,8 +79,10 @@ class Job:
     _seen: dict[str, int] = field(default_factory=dict[str, int])
     _usage: Usage = field(default_factory=Usage)
     _best: Trial | None = None
-    _best_session: Session | None = None
-    """The session of the best trial, open so that its changes can be taken."""
+    """The best program so far, and of those that pass the first."""
+    _kept: dict[int, Session] = field(default_factory=dict[int, Session])
+    """By attempt the session of the best trial, and of each that passed: open, so that its changes can be taken."""
+    _agreement: Agreement | None = None
     _model: Model | None = None
     _sessions: set[Session] = field(default_factory=set[Session])
     """Those that are open."""
@@ -132,7 +136,7 @@ class Job:
             try:
                 return self._solve(box, self._model, plan, strategy)
             finally:
-                self._close_best()
+                self._close_kept()
                 self.folder.drop_changes()
 
     def _sandbox(self) -> Sandbox:
@@ -158,11 +162,8 @@ class Job:
         return model
 
     def _look(self, box: Sandbox) -> Facts:
-        session = self._open(box)
-        try:
+        with self._opened(box) as session:
             facts = look(session, self.view.names, self._modules())
-        finally:
-            self._close(session)
         self._check_cancelled()
         return facts
 
@@ -194,25 +195,25 @@ class Job:
 
     def _runs(self, box: Sandbox, code: str) -> bool:
         """Whether `code` comes to its end: the probe saw only the head of a large file."""
-        session = self._open(box)
-        try:
+        with self._opened(box) as session:
             return session.execute(code, wall_seconds=_OPENING_SECONDS).ok
-        finally:
-            self._close(session)
 
     def _solve(self, box: Sandbox, model: Model, plan: Plan, strategy: Strategy) -> RunResult:
         asker = self._asker(model, plan, strategy)
+        comparer = self._comparer(box, asker, strategy)
         ahead = self.live is not None and not strategy.repair_first
         if self.live is not None:
             self.live.is_over = lambda: self._is_won() or self._cancelled.is_set()
         move, drawn = Move("draft"), self._given()
         while move.kind != "stop":
             self._check_cancelled()
-            drawn = drawn or asker.draw(move, self._trials)
+            drawn = drawn or self._draw(asker, move)
+            if not drawn:
+                break
             if ahead:
                 tried, drawn = self._run_beside(box, asker, strategy, drawn)
             else:
-                tried, drawn = self._run_in_turn(box, plan, strategy, drawn), []
+                tried, drawn = self._run_in_turn(box, comparer, strategy, drawn), []
             self._trials += sorted(tried, key=lambda trial: trial.score)
             move = next_move(strategy, self._trials, self.setup.budget, self._at())
             if drawn and move.kind != "stop":
@@ -220,10 +221,20 @@ class Job:
             self._tell_verdicts(tried, move)
         return self._conclude(move.why)
 
+    def _draw(self, asker: Asker, move: Move) -> list[Trial]:
+        """The model's next replies; none when it fails and there is a program that passed."""
+        try:
+            return asker.draw(move, self._trials)
+        except Fault:
+            if not any(trial.passed for trial in self._trials):
+                raise
+            return []
+
     def _tell_verdicts(self, tried: Sequence[Trial], move: Move) -> None:
         for one in tried:
             if one.verdict is not None:
-                decision = "redraw" if one is not tried[-1] or move.kind == "draft" else move.kind
+                again = one is not tried[-1] or move.kind == "draft"
+                decision = ("compare" if one.passed else "redraw") if again else move.kind
                 self.emit(Judged(self._at(), one.attempt, one.verdict, decision))
 
     def _asker(self, model: Model, plan: Plan, strategy: Strategy) -> Asker:
@@ -239,6 +250,13 @@ class Job:
         prompt = self._prompt(plan, strategy)
         return Asker(model, self.setup.budget, prompt, plan, listener, self._seen, rewinds=strategy.rewinds)
 
+    def _comparer(self, box: Sandbox, asker: Asker, strategy: Strategy) -> Comparer:
+        """Nothing is compared where a program was given, which is to stay what it is, nor in a live session, where
+        somebody looks at what comes out and can undo it."""
+        if self.task.program or self.live is not None:
+            strategy = replace(strategy, agreement=0)
+        return Comparer(asker, strategy, self.setup.budget, self._at, lambda: self._opened(box))
+
     def _prompt(self, plan: Plan, strategy: Strategy) -> tuple[Message, ...]:
         if strategy.plain:
             return (Message("user", self.task.text),)
@@ -252,13 +270,18 @@ class Job:
         self._seen[same_program(program.code)] = 1
         return [Trial(1, "given", program)]
 
-    def _run_in_turn(self, box: Sandbox, plan: Plan, strategy: Strategy, drawn: Sequence[Trial]) -> list[Trial]:
-        """Run one program after the other, until one passes or the time is over. What was not run comes first."""
+    def _run_in_turn(self, box: Sandbox, comparer: Comparer, strategy: Strategy, drawn: Sequence[Trial]) -> list[Trial]:
+        """Run one program after the other, until one is taken or the time is over. What was not run comes first."""
         tried: list[Trial] = []
-        for trial in drawn:
-            if tried and (tried[-1].passed or self._at() >= self.setup.budget.seconds):
+        for number, trial in enumerate(drawn, 1):
+            if is_agreed(strategy, [*self._trials, *tried]) or (tried and self._at() >= self.setup.budget.seconds):
                 break
-            tried.append(trial if trial.program is None else self._try(box, plan, trial, strategy))
+            if trial.program is not None:
+                trial = self._try(box, comparer.asker.plan, trial, strategy)
+            if trial.passed:
+                others = [*self._trials, *tried, *drawn[number:]]
+                trial = comparer.looked_at(trial, self._kept[trial.attempt], others)
+            tried.append(trial)
         return [*_not_run(drawn[len(tried) :]), *tried]
 
     def _run_beside(
@@ -322,7 +345,7 @@ class Job:
     def _stop_programs(self) -> None:
         """Stop every program that runs."""
         with self._lock:
-            for session in self._sessions - {self._best_session}:
+            for session in self._sessions.difference(self._kept.values()):
                 session.cancel()
 
     def _try(self, box: Sandbox, plan: Plan, trial: Trial, strategy: Strategy) -> Trial:
@@ -344,7 +367,7 @@ class Job:
         return tried
 
     def _execute(self, box: Sandbox, plan: Plan, trial: Trial) -> Trial:
-        """Run and judge in a fresh session or branch, which stays open while its trial is the best."""
+        """Run and judge in a fresh session or branch, which stays open where its changes may be taken."""
         assert trial.program is not None
         session = self._open(box)
         try:
@@ -358,7 +381,7 @@ class Job:
             raise
         trial = replace(trial, execution=execution, verdict=verdict)
         with self._keeping:
-            self._keep_best(trial, session)
+            self._keep(trial, session)
         return trial
 
     def _judge(self, session: Session, execution: Execution, plan: Plan) -> Verdict:
@@ -376,27 +399,29 @@ class Job:
 
     # --- the best program and its session ---
 
-    def _keep_best(self, trial: Trial, session: Session) -> None:
-        """Hold on to the session when its trial beats the best one, and close the other. A branch that did not pass is
-        of no use: nothing but the whole of it can be taken over."""
-        better = self._best is None or self._best.score < trial.score
-        if better:
-            self._close_best()
+    def _keep(self, trial: Trial, session: Session) -> None:
+        """Hold on to the session of the best trial, and of each that passed, and close the others. Of branches only one
+        that passed is of use, as nothing but the whole of it can be taken over."""
+        if self._best is None or (not self._best.passed and self._best.score < trial.score):
+            self._close_kept()
             self._best = trial
-        if better and (trial.passed or self.live is None):
-            self._best_session = session
+        best = self._best is trial
+        if (best and trial.passed) if self.live is not None else (best or trial.passed):
+            self._kept[trial.attempt] = session
         else:
             self._close(session)
 
-    def _close_best(self) -> None:
-        if self._best_session is not None:
-            self._close(self._best_session)
-            self._best_session = None
+    def _close_kept(self) -> None:
+        while self._kept:
+            self._close(self._kept.popitem()[1])
 
     def _conclude(self, why: str) -> RunResult:
-        best, session = self._best, self._best_session
+        if found := choose(self._trials):
+            self._best, self._agreement = found
+        best = self._best
         if best is None or best.verdict is None:
             return self._result("gave_up", why)
+        session = self._kept.get(best.attempt)
         if self.live is not None:
             if best.passed and session is not None:
                 self.live.adopt(session)
@@ -435,6 +460,7 @@ class Job:
             execution=best.execution,
             verdict=best.verdict,
             changes=changes,
+            agreement=self._agreement,
             receipt=best.execution.receipt,
         )
 
@@ -462,6 +488,14 @@ class Job:
         self._check_cancelled()
         if self._is_won():
             raise Needless
+
+    @contextlib.contextmanager
+    def _opened(self, box: Sandbox) -> Generator[Session]:
+        session = self._open(box)
+        try:
+            yield session
+        finally:
+            self._close(session)
 
     def _open(self, box: Sandbox) -> Session:
         self._check_cancelled()

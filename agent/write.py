@@ -13,7 +13,7 @@ from .facts import count_tokens
 from .models.base import Completion, Message, Model, OnProgress, OnToken
 from .task import Budget, Plan
 
-__all__ = ["FENCE", "Request", "Writer", "draft_messages", "opening_of", "repair_messages"]
+__all__ = ["FENCE", "Request", "Writer", "calls_messages", "draft_messages", "opening_of", "repair_messages"]
 
 FENCE = "```python\n"
 _STOP = "\n```"
@@ -21,11 +21,12 @@ _WARM = 0.8
 _REPAIR = 0.7
 """At 0 a small model copies what failed, to the letter."""
 _TOP_P = 0.95
-_LEAST_AT_ONCE = 384
+_LEAST_AT_ONCE = 512
 """Tokens that a reply may have when others are written at the same time."""
 _LEAST_REPLY = 256
 """Tokens that must be left for a reply."""
 _TESTS_TOKENS = 600
+_CALLS_TOKENS = 256
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +34,7 @@ class Request:
     """One call of the model."""
 
     kind: str
-    """`draft`, `repair` or `continue`."""
+    """`draft`, `repair`, `continue` or `calls`."""
     messages: tuple[Message, ...]
     temperature: float
     seed: int
@@ -41,7 +42,7 @@ class Request:
     n: int = 1
     """Replies to write at once."""
     max_tokens: int | None = None
-    """Tokens of a reply at most; None: as the budget says."""
+    """Tokens of a reply at most, which is not continued when it is cut; None: as the budget says."""
 
 
 OnRequest = Callable[[Request], None]
@@ -61,6 +62,12 @@ def repair_messages(draft: tuple[Message, ...], code: str, feedback: str) -> tup
     """The prompt of a repair: the draft's, the program that failed, and why."""
     answer = Message("assistant", f"{FENCE}{code.rstrip()}\n```")
     return (*draft, answer, Message("user", render("repair", feedback=feedback)))
+
+
+def calls_messages(draft: tuple[Message, ...], code: str, function: str) -> tuple[Message, ...]:
+    """The prompt for calls of `function`: the draft's, and the program that came of it, both of which were read."""
+    answer = Message("assistant", f"{FENCE}{code.rstrip()}\n```")
+    return (*draft, answer, Message("user", render("calls", function=function)))
 
 
 def opening_of(code: str, opening: str) -> str:
@@ -143,6 +150,10 @@ class Writer:
         given = self._budget.temperature
         return self._request("repair", messages, _REPAIR if given is None else given, attempt, opening)
 
+    def calls(self, messages: tuple[Message, ...], function: str) -> Request:
+        """The request for calls of `function`."""
+        return replace(self._request("calls", messages, 0.0, 0, f"{function}("), max_tokens=_CALLS_TOKENS)
+
     def ask(self, request: Request, on_request: OnRequest, on_token: OnToken, on_progress: OnProgress) -> Completion:
         """The model's reply, continued once when its length was cut.
 
@@ -158,7 +169,7 @@ class Writer:
     def ask_at_once(
         self, request: Request, on_request: OnRequest, on_token: OnToken, on_progress: OnProgress
     ) -> list[Completion]:
-        """As many replies as `request` asks for (fewer when the model was stopped); one that was cut stays so.
+        """As many replies as `request` asks for (fewer when the model was stopped). One that was cut stays so.
 
         Raises as `ask`.
         """

@@ -8,8 +8,20 @@ from typing import TypeVar
 
 import pytest
 
-from agent import Agent, Budget, Check, ConfigError, ModelUnavailable, RunFailed, RunResult, Task
-from agent.events import Drafted, Event, Executed, Finished, Judged, Mended, Planned, Prompted, Started, Tokens
+from agent import Agent, Agreement, Budget, Check, ConfigError, ModelUnavailable, RunFailed, RunResult, Task
+from agent.events import (
+    Drafted,
+    Event,
+    Executed,
+    Finished,
+    Judged,
+    Mended,
+    Planned,
+    Prompted,
+    Sampled,
+    Started,
+    Tokens,
+)
 from agent.models.base import Completion, ModelProfile
 from agent.models.scripted import ScriptedModel
 from agent.policy import LARGE, SMALL, Trial, best_of, choose_strategy, next_move
@@ -72,8 +84,8 @@ def stage(tmp_path: Path) -> Stage:
 
 @jail
 def test_a_first_draft_that_runs_is_the_answer(stage: Stage) -> None:
-    result = stage.play(small("print('It is', 6 * 7)"))
-    assert result.outcome == "unverified"
+    result = stage.play(small("print('It is', 6 * 7)"), budget=Budget(drafts=1))
+    assert (result.outcome, result.agreement) == ("unverified", None)
     assert result.answer == "It is 42"
     assert result.ok
     assert (result.drafts, result.repairs) == (1, 0)
@@ -104,7 +116,7 @@ def test_a_wrong_result_is_drawn_again_by_a_small_model(stage: Stage) -> None:
 @jail
 def test_a_mechanical_error_is_repaired_once_and_then_drawn_again(stage: Stage) -> None:
     model = small(CRASH, CRASH + "\nx = 1", "print('It is 42.')")
-    result = stage.play(model)
+    result = stage.play(model, budget=Budget(drafts=2))
     assert result.answer == "It is 42."
     assert (result.drafts, result.repairs) == (2, 1)
     assert [j.decision for j in stage.of(Judged)] == ["repair", "redraw", "stop"]
@@ -117,7 +129,7 @@ def test_a_mechanical_error_is_repaired_once_and_then_drawn_again(stage: Stage) 
 @jail
 def test_a_small_model_goes_on_from_the_statement_that_failed(stage: Stage) -> None:
     model = ScriptedModel([fenced(f"x = 6 * 7\n{CRASH}"), "print('It is', x)\n```"], parameters=1.5)
-    result = stage.play(model)
+    result = stage.play(model, budget=Budget(drafts=1))
     assert result.answer == "It is 42"
     assert (result.drafts, result.repairs) == (1, 1)
     first, second = model.calls
@@ -345,7 +357,7 @@ def test_a_reply_that_was_cut_while_others_were_written_is_no_program(stage: Sta
     model = small("x = 1", "x = 42\n" * 200, "x = 42", lanes=2)
     result = stage.play(model, "Set x", checks=["x == 42"])
     assert (result.outcome, result.program and result.program.code) == ("solved", "x = 42\n")
-    assert [d.problem for d in stage.of(Drafted)] == ["", "it was cut after 384 tokens", ""]
+    assert [d.problem for d in stage.of(Drafted)] == ["", "it was cut after 512 tokens", ""]
     assert [p.kind for p in stage.of(Prompted)] == ["draft", "draft"]
 
 
@@ -410,6 +422,100 @@ def test_the_seconds_of_the_budget_bound_programs_and_attempts(stage: Stage) -> 
     assert result.outcome == "failed"
     assert result.drafts < 8
     assert "seconds for this task are over" in result.reason
+
+
+# --- agreement, where nothing checks the result ---
+
+
+@jail
+def test_a_second_draft_that_does_the_same_ends_the_task(stage: Stage) -> None:
+    model = small("print('It is', 6 * 7)", "x = 42\nprint(x)", "print('It is 43')", lanes=4)
+    result = stage.play(model)
+    assert (result.outcome, result.answer, result.drafts) == ("unverified", "It is 42", 3)
+    assert result.agreement == Agreement(2, 2)
+    assert [(c.n, c.temperature) for c in model.calls] == [(1, 0.0), (2, 0.8)]
+    assert [e.attempt for e in stage.of(Executed)] == [1, 2]  # the third was written and not needed
+    assert [(j.attempt, j.decision) for j in stage.of(Judged)] == [(1, "compare"), (2, "stop")]
+
+
+@jail
+def test_the_program_that_most_agree_on_is_taken_with_its_changes(stage: Stage) -> None:
+    wrong, right = "open('n.txt', 'w').write('41')", "n = 42; open('n.txt', 'w').write(str(n)); print('done')"
+    model = small(wrong, right, "print(6 / 0)", "with open('n.txt', 'w') as f:\n    f.write('42')", "")
+    result = stage.play(model, "Save 6 * 7 to n.txt", apply=True)
+    assert (result.outcome, result.drafts, result.repairs) == ("unverified", 4, 0)
+    assert result.agreement == Agreement(2, 3, changed=True)
+    assert result.program is not None and result.program.code.startswith("n = 42")
+    assert (stage.folder / "n.txt").read_text() == "42"
+
+
+@jail
+def test_when_none_agree_the_first_that_ran_is_taken(stage: Stage) -> None:
+    model = small(CRASH, *(f"print('It is', {n})" for n in range(9)), lanes=2)
+    result = stage.play(model, budget=Budget(drafts=4, repairs=0))
+    assert (result.answer, result.drafts, result.agreement) == ("It is 0", 4, Agreement(1, 3))
+    assert [c.n for c in model.calls] == [1, 2, 1]
+
+
+@jail
+def test_what_something_checks_is_not_compared(stage: Stage) -> None:
+    model = small("x = 42; print('It is', x)", "print(42)")
+    assert stage.play(model, checks=["x == 42"]).agreement is None
+    task = "Write a function double(x).\n>>> double(2)\n4\n"
+    assert stage.play(small("def double(x): return x * 2"), task).drafts == 1
+    assert len(model.calls) == 1
+
+
+@jail
+def test_a_model_that_repeats_itself_is_not_asked_again(stage: Stage) -> None:
+    model = small("print('It is', 42)", "print('It is', 42)", "print('It is',  42)", "print(42)", lanes=2)
+    result = stage.play(model)
+    assert (result.answer, result.drafts, result.agreement) == ("It is 42", 3, None)
+
+
+@jail
+def test_a_model_that_fails_does_not_lose_the_program_that_ran(stage: Stage) -> None:
+    result = stage.play(small("print('It is', 6 * 7)"))
+    assert (result.outcome, result.answer, result.agreement) == ("unverified", "It is 42", None)
+
+
+@jail
+def test_a_big_model_s_program_is_taken_at_once(stage: Stage) -> None:
+    model = large("print('It is', 6 * 7)", "print(42)")
+    assert (stage.play(model).drafts, len(model.calls)) == (1, 1)
+
+
+@jail
+def test_a_function_without_examples_is_compared_by_calls_that_the_model_writes(stage: Stage) -> None:
+    wrong, right = "def area(a, b):\n    return a + b", "def area(a, b):\n    return a * b"
+    other = "def area(a, b):\n    open('left.txt', 'w').close()\n    return b * a"
+    calls = "2, 2)\narea(3, 4)\narea(x, 1)\narea('a', 2) == 'aa'\n```"
+    model = ScriptedModel([fenced(wrong), calls, *map(fenced, (right, other))], parameters=1.5, lanes=2)
+    result = stage.play(model, "Write a function area(a, b).")
+    assert (result.outcome, result.drafts, result.agreement) == ("unverified", 3, Agreement(2, 3, changed=True))
+    assert result.program is not None and result.program.code == right + "\n"
+    assert not result.changes  # what the calls did is no part of the task
+    (sampled,) = stage.of(Sampled)
+    assert sampled.calls == ("area(2, 2)", "area(3, 4)", "area('a', 2)")
+    asked = model.calls[1]
+    assert (asked.prefill, asked.temperature) == ("```python\narea(", 0.0)
+    assert asked.messages[:2] == model.calls[0].messages
+    assert asked.messages[2].content == fenced(wrong)
+    assert result.usage.completion_tokens == sum(e.usage.completion_tokens for e in [*stage.of(Drafted), sampled])
+
+
+@jail
+def test_a_function_is_taken_at_once_when_the_model_writes_no_call(stage: Stage) -> None:
+    model = small("def area(a, b):\n    return a * b", "area(x, y)", "def area(a, b):\n    return b * a")
+    result = stage.play(model, "Write a function area(a, b).")
+    assert (result.drafts, result.agreement, len(model.calls)) == (1, None, 2)
+
+
+@jail
+def test_no_calls_are_written_where_there_is_one_draft(stage: Stage) -> None:
+    model = small("def area(a, b):\n    return a * b", "area(1, 2)")
+    stage.play(model, "Write a function area(a, b).", budget=Budget(drafts=1))
+    assert len(model.calls) == 1
 
 
 # --- being stopped ---

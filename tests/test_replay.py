@@ -46,6 +46,18 @@ def test_drafts_that_were_written_at_once_are_replayed_so(tmp_path: Path) -> Non
     assert (report.attempts, report.result.drafts, report.result.outcome) == (6, 6, "solved")
 
 
+def test_a_comparison_is_replayed(tmp_path: Path) -> None:
+    replies = [fenced("def area(a, b): return a + b"), "2, 2)\narea(3, 4)\n```"]
+    replies += map(fenced, ("def area(a, b): return a * b", "def area(x, y):\n    return x * y"))
+    model = ScriptedModel(replies, parameters=1.5, lanes=2)
+    result = Agent(model, runs=tmp_path / "runs").run("Write a function area(a, b).")
+    report = replay(load_run("last", tmp_path / "runs"))
+    assert report.same, report.differences
+    assert (report.attempts, report.result.agreement) == (3, result.agreement)
+    assert result.agreement is not None and result.agreement.changed
+    assert report.result.program == result.program
+
+
 def test_a_replay_has_the_policy_that_was_chosen_by_hand(tmp_path: Path) -> None:
     Agent(ScriptedModel([fenced("print(sqrt(4))")], parameters=1.5), runs=tmp_path, strategy="plain").run("Root of 4?")
     run = load_run("last", tmp_path)

@@ -252,6 +252,9 @@ def _report(rows: Sequence[Row], total: int, file: Path) -> None:
     share = f"{everything.first_passed / everything.tasks:.1%}"
     lines += ["", f"{len(rows)} of {total} tasks; pass@1 of the first draft {share}"]
     lines += [f"called solved and is not: {found.wrongly_solved}; called failed and is not: {found.wrongly_failed}"]
+    if found.compared:
+        chosen = f"another than the first was chosen in {found.rechosen}, {found.rechosen_well} of them solved"
+        lines += [f"programs were compared in {found.compared} tasks; {chosen}"]
     say("\n".join(lines))
     note(f"results: {file}")
 

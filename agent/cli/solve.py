@@ -291,6 +291,7 @@ def _json(result: RunResult, applied: bool) -> dict[str, Any]:
         "drafts": result.drafts,
         "repairs": result.repairs,
         "usage": plain(result.usage),
+        "agreement": plain(result.agreement),
         "seconds": round(result.seconds, 3),
         "reason": result.reason,
         "execution": result.execution and result.execution.to_json(),
