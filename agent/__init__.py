@@ -21,10 +21,11 @@ if TYPE_CHECKING:
     from .packages import install_packages
     from .saving import Saved, Step, save_run, save_script
     from .store import Run, list_runs, load_run
-    from .task import Budget, Check, CheckResult, Outcome, Plan, Program, RunResult, Task, Verdict
+    from .task import Agreement, Budget, Check, CheckResult, Outcome, Plan, Program, RunResult, Task, Verdict
 
 __all__ = [
     "Agent",
+    "Agreement",
     "Budget",
     "Changes",
     "Check",
@@ -69,7 +70,7 @@ _HOMES = {
     **dict.fromkeys(("Saved", "Step", "save_run", "save_script"), "agent.saving"),
     **dict.fromkeys(("Run", "list_runs", "load_run"), "agent.store"),
     **dict.fromkeys(("Budget", "Check", "CheckResult", "Outcome", "Plan", "Program"), "agent.task"),
-    **dict.fromkeys(("RunResult", "Task", "Verdict"), "agent.task"),
+    **dict.fromkeys(("Agreement", "RunResult", "Task", "Verdict"), "agent.task"),
     **dict.fromkeys(("install_packages",), "agent.packages"),
     **dict.fromkeys(("Changes", "Execution", "PackageSet", "Policy"), "sandbox"),
 }

@@ -22,6 +22,7 @@ __all__ = [
     "Planned",
     "Progressed",
     "Prompted",
+    "Sampled",
     "Started",
     "Tokens",
     "plain",
@@ -70,16 +71,20 @@ class Prompted(Event):
 
     attempt: int
     kind: str
-    """`draft` or `repair` (or `continue`)."""
+    """`draft` or `repair` (or `continue`), or `calls`, of attempt 0, for calls of the function asked for."""
     messages: tuple[Message, ...]
     temperature: float
     seed: int | None
+    """Of the first reply; the next ones have the numbers after it."""
     prefill: str = ""
+    n: int = 1
+    """Replies that were asked for at once; each is an attempt of its own, this one and the next ones."""
 
 
 @dataclass(frozen=True, slots=True)
 class Tokens(Event):
-    """A piece of the reply as it streams. Not kept in the trace, which holds the whole reply."""
+    """A piece of the reply as it streams. Not kept in the trace, which holds the whole reply. Replies that are written
+    at once are heard one after another, all under the attempt of the first."""
 
     attempt: int
     text: str
@@ -94,6 +99,15 @@ class Drafted(Event):
     finish_reason: str
     program: Program | None
     problem: str
+    usage: Usage
+
+
+@dataclass(frozen=True, slots=True)
+class Sampled(Event):
+    """The model's reply with calls of the function asked for, and those that programs are compared by."""
+
+    reply: str
+    calls: tuple[str, ...]
     usage: Usage
 
 
@@ -117,7 +131,7 @@ class Judged(Event):
     attempt: int
     verdict: Verdict
     decision: str
-    """What comes next: `stop`, `redraw`, `repair` or `mend`."""
+    """What comes next: `stop`, `redraw`, `repair`, or `compare`: it passed, and is compared with further drafts."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,4 +1,4 @@
-"""Files that are written whole or not at all."""
+"""Files that are written whole or not at all; kinds of files whose bytes tell when they were made."""
 
 from __future__ import annotations
 
@@ -6,7 +6,12 @@ import os
 import tempfile
 from pathlib import Path
 
-__all__ = ["write_file"]
+__all__ = ["ARCHIVES", "PICTURES", "write_file"]
+
+PICTURES = frozenset((".png", ".jpg", ".jpeg", ".gif", ".webp", ".svg", ".pdf"))
+"""Their bytes may tell when, or by which version, they were made."""
+ARCHIVES = frozenset((".zip", ".xlsx", ".docx", ".pptx", ".odt", ".ods"))
+"""Their entries bear times."""
 
 
 def write_file(path: Path, data: bytes) -> None:

@@ -14,36 +14,22 @@ import sandbox
 from sandbox import Changes, Execution, Policy, Sandbox, Session, choose_kind
 from sandbox.packages import load_set
 
+from .asking import Asker, Listener
+from .comparing import Comparer, choose
 from .errors import ConfigError, Fault
-from .events import (
-    Drafted,
-    Event,
-    Executed,
-    Finished,
-    Judged,
-    Mended,
-    ModelLoaded,
-    Planned,
-    Progressed,
-    Prompted,
-    Started,
-    Tokens,
-)
-from .extract import extract
+from .events import Event, Executed, Finished, Judged, Mended, ModelLoaded, Planned, Progressed, Started
 from .facts import Facts, look
-from .feedback import explain
 from .judge import answer_of, judge
 from .live import Live, describe_session
 from .mend import mend_crash, mend_statically, same_program
 from .models.base import Message, Model, ModelProfile, OnProgress, Usage
 from .plan import make_plan
-from .policy import Move, Strategy, Trial, choose_strategy, next_move
+from .policy import Move, Strategy, Trial, choose_strategy, is_agreed, next_move
 from .race import Needless, Race, in_background
-from .rewind import rewound, without_comments
 from .store import RunFolder
-from .task import Budget, Outcome, Plan, Program, RunResult, Task, Verdict
+from .task import Agreement, Budget, Outcome, Plan, Program, RunResult, Task, Verdict
 from .view import View
-from .write import Request, Writer, draft_messages, opening_of, repair_messages
+from .write import draft_messages
 
 __all__ = ["Job", "Setup"]
 
@@ -93,8 +79,10 @@ class Job:
     _seen: dict[str, int] = field(default_factory=dict[str, int])
     _usage: Usage = field(default_factory=Usage)
     _best: Trial | None = None
-    _best_session: Session | None = None
-    """The session of the best trial, open so that its changes can be taken."""
+    """The best program so far, and of those that pass the first."""
+    _kept: dict[int, Session] = field(default_factory=dict[int, Session])
+    """By attempt the session of the best trial, and of each that passed: open, so that its changes can be taken."""
+    _agreement: Agreement | None = None
     _model: Model | None = None
     _sessions: set[Session] = field(default_factory=set[Session])
     """Those that are open."""
@@ -148,7 +136,7 @@ class Job:
             try:
                 return self._solve(box, self._model, plan, strategy)
             finally:
-                self._close_best()
+                self._close_kept()
                 self.folder.drop_changes()
 
     def _sandbox(self) -> Sandbox:
@@ -174,11 +162,8 @@ class Job:
         return model
 
     def _look(self, box: Sandbox) -> Facts:
-        session = self._open(box)
-        try:
+        with self._opened(box) as session:
             facts = look(session, self.view.names, self._modules())
-        finally:
-            self._close(session)
         self._check_cancelled()
         return facts
 
@@ -210,84 +195,121 @@ class Job:
 
     def _runs(self, box: Sandbox, code: str) -> bool:
         """Whether `code` comes to its end: the probe saw only the head of a large file."""
-        session = self._open(box)
-        try:
+        with self._opened(box) as session:
             return session.execute(code, wall_seconds=_OPENING_SECONDS).ok
-        finally:
-            self._close(session)
 
     def _solve(self, box: Sandbox, model: Model, plan: Plan, strategy: Strategy) -> RunResult:
-        writer = Writer(model, self.setup.budget, rewinds=strategy.rewinds)
-        prompt = self._prompt(plan, strategy)
+        asker = self._asker(model, plan, strategy)
+        comparer = self._comparer(box, asker, strategy)
         ahead = self.live is not None and not strategy.repair_first
         if self.live is not None:
             self.live.is_over = lambda: self._is_won() or self._cancelled.is_set()
-        move, written = Move("draft"), self._given()
+        move, drawn = Move("draft"), self._given()
         while move.kind != "stop":
             self._check_cancelled()
-            trial = written or self._draw(writer, prompt, plan, move, self._trials)
-            tried, written = [trial], None
-            if trial.program is not None and ahead:
-                tried, written = self._run_beside(box, writer, prompt, plan, strategy, trial)
-            elif trial.program is not None:
-                tried = [self._try(box, plan, trial, strategy)]
-            self._trials += tried
+            drawn = drawn or self._draw(asker, move)
+            if not drawn:
+                break
+            if ahead:
+                tried, drawn = self._run_beside(box, asker, strategy, drawn)
+            else:
+                tried, drawn = self._run_in_turn(box, comparer, strategy, drawn), []
+            self._trials += sorted(tried, key=lambda trial: trial.score)
             move = next_move(strategy, self._trials, self.setup.budget, self._at())
-            if written is not None and move.kind != "stop":
+            if drawn and move.kind != "stop":
                 move = Move("draft")
-            for one in tried:
-                if one.verdict is not None:
-                    decision = "redraw" if one is not tried[-1] or move.kind == "draft" else move.kind
-                    self.emit(Judged(self._at(), one.attempt, one.verdict, decision))
+            self._tell_verdicts(tried, move)
         return self._conclude(move.why)
+
+    def _draw(self, asker: Asker, move: Move) -> list[Trial]:
+        """The model's next replies; none when it fails and there is a program that passed."""
+        try:
+            return asker.draw(move, self._trials)
+        except Fault:
+            if not any(trial.passed for trial in self._trials):
+                raise
+            return []
+
+    def _tell_verdicts(self, tried: Sequence[Trial], move: Move) -> None:
+        for one in tried:
+            if one.verdict is not None:
+                again = one is not tried[-1] or move.kind == "draft"
+                decision = ("compare" if one.passed else "redraw") if again else move.kind
+                self.emit(Judged(self._at(), one.attempt, one.verdict, decision))
+
+    def _asker(self, model: Model, plan: Plan, strategy: Strategy) -> Asker:
+        listener = Listener(
+            at=self._at,
+            emit=self.emit,
+            progressed=self._progressed,
+            heard=self._stop_needless,
+            spent=self._spend,
+            check_cancelled=self._check_cancelled,
+            is_won=self._is_won,
+        )
+        prompt = self._prompt(plan, strategy)
+        return Asker(model, self.setup.budget, prompt, plan, listener, self._seen, rewinds=strategy.rewinds)
+
+    def _comparer(self, box: Sandbox, asker: Asker, strategy: Strategy) -> Comparer:
+        """Nothing is compared where a program was given, which is to stay what it is, nor in a live session, where
+        somebody looks at what comes out and can undo it."""
+        if self.task.program or self.live is not None:
+            strategy = replace(strategy, agreement=0)
+        return Comparer(asker, strategy, self.setup.budget, self._at, lambda: self._opened(box))
 
     def _prompt(self, plan: Plan, strategy: Strategy) -> tuple[Message, ...]:
         if strategy.plain:
             return (Message("user", self.task.text),)
         return draft_messages(self.task.text, plan, self.setup.policy.allow_hosts)
 
-    def _given(self) -> Trial | None:
+    def _given(self) -> list[Trial]:
         """The program that the task brings along, if it does."""
         if not self.task.program:
-            return None
+            return []
         program = Program(self.task.program, "given")
         self._seen[same_program(program.code)] = 1
-        return Trial(1, "given", program)
+        return [Trial(1, "given", program)]
 
-    def _draw(
-        self, writer: Writer, prompt: tuple[Message, ...], plan: Plan, move: Move, before: Sequence[Trial]
-    ) -> Trial:
-        """One reply of the model after the trials `before`: a trial that was not run yet."""
-        attempt = len(before) + 1
-        request = self._request(writer, prompt, plan, move, before)
-        trial = Trial(attempt, "repair" if move.base else "draft", base=move.base.attempt if move.base else None)
-        program, problem = self._write(writer, request, trial, plan)
-        return replace(trial, program=program, problem=problem)
+    def _run_in_turn(self, box: Sandbox, comparer: Comparer, strategy: Strategy, drawn: Sequence[Trial]) -> list[Trial]:
+        """Run one program after the other, until one is taken or the time is over. What was not run comes first."""
+        tried: list[Trial] = []
+        for number, trial in enumerate(drawn, 1):
+            if is_agreed(strategy, [*self._trials, *tried]) or (tried and self._at() >= self.setup.budget.seconds):
+                break
+            if trial.program is not None:
+                trial = self._try(box, comparer.asker.plan, trial, strategy)
+            if trial.passed:
+                others = [*self._trials, *tried, *drawn[number:]]
+                trial = comparer.looked_at(trial, self._kept[trial.attempt], others)
+            tried.append(trial)
+        return [*_not_run(drawn[len(tried) :]), *tried]
 
     def _run_beside(
-        self, box: Sandbox, writer: Writer, prompt: tuple[Message, ...], plan: Plan, strategy: Strategy, trial: Trial
-    ) -> tuple[list[Trial], Trial | None]:
-        """Run a program; where that takes long, have the model write further drafts, and run them beside it, until one
-        passes or all have ended. Returns what was run, and a draft that was written and not run."""
-        race = Race(lambda one: self._try(box, plan, one, strategy), self._stop_needless)
-        self._race, drawn, waiting = race, [*self._trials, trial], None
-        race.start(trial)
+        self, box: Sandbox, asker: Asker, strategy: Strategy, drawn: Sequence[Trial]
+    ) -> tuple[list[Trial], list[Trial]]:
+        """Run a program; where that takes long, run the next ones beside it, or have the model write another draft,
+        until one passes or all that were begun have ended. Returns what came of them, and what was not begun."""
+        race = Race(lambda one: self._try(box, asker.plan, one, strategy), self._stop_needless)
+        self._race, known, waiting = race, [*self._trials, *drawn], [*drawn]
+        race.start(waiting.pop(0))
         try:
             while race.goes_on:
-                more = waiting is None and self._may_draw(drawn, race.finished, strategy)
-                race.wait(_LONG if more else None)
+                more = not waiting and self._may_draw(known, race.finished, strategy)
+                race.wait(_LONG if more or (waiting and self._has_room(race)) else None)
                 if more and race.goes_on:
-                    waiting = self._draw_beside(race, writer, prompt, plan, drawn)
-                    drawn += [waiting] if waiting else []
-                room = self.live is not None and race.running < self.live.lanes
-                if waiting and race.goes_on and room and self._may_go_on(race.finished, strategy):
-                    race.start(waiting)
-                    waiting = None
+                    waiting = self._draw_beside(race, asker, known)
+                    known += waiting
+                if waiting and race.goes_on and self._has_room(race) and self._may_go_on(race.finished, strategy):
+                    race.start(waiting.pop(0))
         finally:
             self._stop_programs()
             race.end()
             self._race = None
-        return race.finished, None if race.passed else waiting
+        return ([*_not_run(waiting), *race.finished], []) if race.passed else (race.finished, waiting)
+
+    def _has_room(self, race: Race) -> bool:
+        """Whether one more program can run."""
+        return self.live is not None and race.running < self.live.lanes
 
     def _may_draw(self, drawn: Sequence[Trial], finished: Sequence[Trial], strategy: Strategy) -> bool:
         """Whether the model may write one more draft meanwhile."""
@@ -298,19 +320,17 @@ class Job:
         trials = [*self._trials, *finished]
         return not finished or next_move(strategy, trials, self.setup.budget, self._at()).kind != "stop"
 
-    def _draw_beside(
-        self, race: Race, writer: Writer, prompt: tuple[Message, ...], plan: Plan, drawn: Sequence[Trial]
-    ) -> Trial | None:
-        """A draft that is written while programs run, None if one of those has passed."""
+    def _draw_beside(self, race: Race, asker: Asker, known: Sequence[Trial]) -> list[Trial]:
+        """A draft that is written while programs run, none if one of those has passed."""
         try:
-            written = self._draw(writer, prompt, plan, Move("draft"), drawn)
+            written = asker.draw(Move("draft"), known, alone=True)
         except Fault:  # of the model: a program that passes needs none
             while race.goes_on:
                 race.wait()
             if not race.passed:
                 raise
-            return None
-        return None if race.passed else written
+            return []
+        return [] if race.passed else written
 
     def _stop_needless(self) -> None:
         """One program has passed: stop the model and the others."""
@@ -325,48 +345,8 @@ class Job:
     def _stop_programs(self) -> None:
         """Stop every program that runs."""
         with self._lock:
-            for session in self._sessions - {self._best_session}:
+            for session in self._sessions.difference(self._kept.values()):
                 session.cancel()
-
-    def _request(
-        self, writer: Writer, prompt: tuple[Message, ...], plan: Plan, move: Move, before: Sequence[Trial]
-    ) -> Request:
-        base, attempt = move.base, len(before) + 1
-        if base is None or base.program is None:
-            return writer.draft(prompt, sum(t.kind == "draft" for t in before), attempt, plan.opening)
-        begun = rewound(base.program, base.execution) if writer.rewinds and base.execution else ""
-        if begun:
-            return writer.repair(prompt, attempt, begun)
-        feedback = explain(base.problem, base.execution, base.verdict)
-        messages = repair_messages(prompt, base.program.code, feedback)
-        return writer.repair(messages, attempt, opening_of(base.program.code, plan.opening))
-
-    def _write(self, writer: Writer, request: Request, trial: Trial, plan: Plan) -> tuple[Program | None, str]:
-        """The program in the model's reply; None for a reply without one, or with one that was tried before."""
-        attempt = trial.attempt
-        with self._deadline():
-            reply = writer.ask(
-                request,
-                lambda r: self.emit(
-                    Prompted(self._at(), attempt, r.kind, r.messages, r.temperature, r.seed, r.prefill)
-                ),
-                lambda text: self._hear(attempt, text),
-                self._progressed,
-            )
-        self._usage += reply.usage
-        self._check_cancelled()
-        found = extract(without_comments(reply.text), plan.function)
-        program, problem = (Program(found.code, trial.kind), "") if found.code else (None, found.problem)
-        if reply.finish_reason == "cancelled":
-            program, problem = None, "it is not needed any more" if self._is_won() else "its time was over"
-        if program is not None and (before := self._seen.setdefault(same_program(found.code), attempt)) != attempt:
-            program, problem = None, f"the same program as in attempt {before}"
-        self.emit(Drafted(self._at(), attempt, reply.text, reply.finish_reason, program, problem, reply.usage))
-        return program, problem
-
-    def _hear(self, attempt: int, text: str) -> None:
-        self.emit(Tokens(self._at(), attempt, text))
-        self._stop_needless()
 
     def _try(self, box: Sandbox, plan: Plan, trial: Trial, strategy: Strategy) -> Trial:
         """Run a program, mended where code can mend it and the strategy lets it, and have it judged."""
@@ -387,7 +367,7 @@ class Job:
         return tried
 
     def _execute(self, box: Sandbox, plan: Plan, trial: Trial) -> Trial:
-        """Run and judge in a fresh session or branch, which stays open while its trial is the best."""
+        """Run and judge in a fresh session or branch, which stays open where its changes may be taken."""
         assert trial.program is not None
         session = self._open(box)
         try:
@@ -401,7 +381,7 @@ class Job:
             raise
         trial = replace(trial, execution=execution, verdict=verdict)
         with self._keeping:
-            self._keep_best(trial, session)
+            self._keep(trial, session)
         return trial
 
     def _judge(self, session: Session, execution: Execution, plan: Plan) -> Verdict:
@@ -419,27 +399,29 @@ class Job:
 
     # --- the best program and its session ---
 
-    def _keep_best(self, trial: Trial, session: Session) -> None:
-        """Hold on to the session when its trial beats the best one, and close the other. A branch that did not pass is
-        of no use: nothing but the whole of it can be taken over."""
-        better = self._best is None or self._best.score < trial.score
-        if better:
-            self._close_best()
+    def _keep(self, trial: Trial, session: Session) -> None:
+        """Hold on to the session of the best trial, and of each that passed, and close the others. Of branches only one
+        that passed is of use, as nothing but the whole of it can be taken over."""
+        if self._best is None or (not self._best.passed and self._best.score < trial.score):
+            self._close_kept()
             self._best = trial
-        if better and (trial.passed or self.live is None):
-            self._best_session = session
+        best = self._best is trial
+        if (best and trial.passed) if self.live is not None else (best or trial.passed):
+            self._kept[trial.attempt] = session
         else:
             self._close(session)
 
-    def _close_best(self) -> None:
-        if self._best_session is not None:
-            self._close(self._best_session)
-            self._best_session = None
+    def _close_kept(self) -> None:
+        while self._kept:
+            self._close(self._kept.popitem()[1])
 
     def _conclude(self, why: str) -> RunResult:
-        best, session = self._best, self._best_session
+        if found := choose(self._trials):
+            self._best, self._agreement = found
+        best = self._best
         if best is None or best.verdict is None:
             return self._result("gave_up", why)
+        session = self._kept.get(best.attempt)
         if self.live is not None:
             if best.passed and session is not None:
                 self.live.adopt(session)
@@ -478,26 +460,18 @@ class Job:
             execution=best.execution,
             verdict=best.verdict,
             changes=changes,
+            agreement=self._agreement,
             receipt=best.execution.receipt,
         )
 
     # --- small ---
 
+    def _spend(self, usage: Usage) -> None:
+        self._usage += usage
+
     def _progressed(self, what: str, share: float) -> None:
         self._check_cancelled()
         self.emit(Progressed(self._at(), what, share))
-
-    @contextlib.contextmanager
-    def _deadline(self) -> Generator[None]:
-        """Cancel the model when the task's time is over."""
-        assert self._model is not None
-        timer = threading.Timer(max(0.0, self.setup.budget.seconds - self._at()), self._model.cancel)
-        timer.daemon = True
-        timer.start()
-        try:
-            yield
-        finally:
-            timer.cancel()
 
     def _at(self) -> float:
         return time.monotonic() - self._started
@@ -515,6 +489,14 @@ class Job:
         if self._is_won():
             raise Needless
 
+    @contextlib.contextmanager
+    def _opened(self, box: Sandbox) -> Generator[Session]:
+        session = self._open(box)
+        try:
+            yield session
+        finally:
+            self._close(session)
+
     def _open(self, box: Sandbox) -> Session:
         self._check_cancelled()
         session = box.open()
@@ -529,3 +511,8 @@ class Job:
             self.live.leave(session)
         else:
             session.close()
+
+
+def _not_run(drawn: Sequence[Trial]) -> list[Trial]:
+    """Those of several drafts that were written at once and were not needed."""
+    return [replace(trial, problem=trial.problem or "it was not run") for trial in drawn]

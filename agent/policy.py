@@ -1,7 +1,8 @@
 """What comes after a program that did not pass: another draft, a repair, or the end. Which one depends on the model.
 
     SMALL   below 7B, or local: draw again rather than show the model its own mistake. One repair for a mechanical
-            error, and one with call, got and want for the best program when several drafts have failed.
+            error, and one with call, got and want for the best program when several drafts have failed. Where nothing
+            checks what a program does, draw again until two do the same.
     LARGE   repair first, draw again when that leads nowhere.
     PLAIN   one draft from the task's text and nothing else: what the others are measured against.
 
@@ -11,7 +12,7 @@ better spent on a fresh draw.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Literal
@@ -22,6 +23,7 @@ from .errors import ConfigError
 from .feedback import describe_failure
 from .judge import answer_of
 from .models.base import ModelProfile
+from .outcome import Behaviour, groups
 from .task import Budget, Program, Verdict
 
 __all__ = [
@@ -32,10 +34,13 @@ __all__ = [
     "Move",
     "Strategy",
     "Trial",
+    "agreeing",
     "best_of",
     "choose_strategy",
     "find_strategy",
+    "is_agreed",
     "next_move",
+    "wants_agreement",
 ]
 
 _MECHANICAL = frozenset(
@@ -54,6 +59,11 @@ _MECHANICAL = frozenset(
 )
 _SMALL_BELOW = 7.0
 """Billions of parameters."""
+_SLOW = 10.0
+"""A program that runs for more seconds is not compared: the others would as well."""
+_SHARE = 0.5
+"""Of the task's time: once so much is used, no draft is drawn for a comparison."""
+_COMPARED_AT_ONCE = 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,12 +80,15 @@ class Strategy:
     """Whether a crash is repaired from the statement that failed on, where the model's reply can be begun for it."""
     facts_repair_after: int = 3
     """Failed drafts before the best program is shown to the model with what its result should have been."""
+    agreement: int = 0
+    """Programs that must do the same before one is taken that nothing checks, as far as there are drafts; 0: the first
+    that runs is taken."""
     plain: bool = False
     """Whether the model gets the task's text alone, and what it writes is run once as it stands: no rules, no facts,
     nothing mended, no second attempt."""
 
 
-SMALL = Strategy("small", repair_first=False, facts_tokens=900, guided=True, rewinds=True)
+SMALL = Strategy("small", repair_first=False, facts_tokens=900, guided=True, rewinds=True, agreement=2)
 LARGE = Strategy("large", repair_first=True, facts_tokens=3000)
 PLAIN = Strategy("plain", repair_first=False, facts_tokens=0, plain=True)
 STRATEGIES: Mapping[str, Strategy] = MappingProxyType({s.name: s for s in (SMALL, LARGE, PLAIN)})
@@ -95,6 +108,10 @@ class Trial:
     verdict: Verdict | None = None
     base: int | None = None
     """The attempt that a repair started from."""
+    repeats: int | None = None
+    """The attempt that had the same program before."""
+    behaviour: Behaviour | None = None
+    """What it did, where it passed and is compared with others."""
 
     @property
     def passed(self) -> bool:
@@ -136,6 +153,8 @@ class Move:
     why: str = ""
     base: Trial | None = None
     """The program that a repair starts from."""
+    most: int | None = None
+    """Drafts to write at once at most; None: as many as the model can."""
 
 
 def find_strategy(name: str) -> Strategy:
@@ -158,9 +177,9 @@ def best_of(trials: Sequence[Trial]) -> Trial | None:
 
 
 def next_move(strategy: Strategy, trials: Sequence[Trial], budget: Budget, seconds: float) -> Move:
-    """What to do after `trials`, `seconds` into the task."""
-    if trials and trials[-1].passed:
-        return Move("stop")
+    """What to do after `trials`, `seconds` into the task. Of those that were drawn at once the best one is the last."""
+    if any(t.passed for t in trials):
+        return _after_a_pass(strategy, trials, budget, seconds)
     if seconds >= budget.seconds:
         return Move("stop", f"the {budget.seconds:g} seconds for this task are over")
     if strategy.plain and trials:
@@ -173,6 +192,41 @@ def next_move(strategy: Strategy, trials: Sequence[Trial], budget: Budget, secon
     return Move("stop", _given_up(trials))
 
 
+def _after_a_pass(strategy: Strategy, trials: Sequence[Trial], budget: Budget, seconds: float) -> Move:
+    """Another draft to compare with, or the end. A model that only repeats a program has no second opinion."""
+    passed = [t.attempt for t in trials if t.passed]
+    left = _count(trials, "draft") < budget.drafts and seconds <= _SHARE * budget.seconds
+    if is_agreed(strategy, trials) or not left or trials[-1].repeats in passed:
+        return Move("stop")
+    return Move("draft", most=_COMPARED_AT_ONCE)
+
+
+def wants_agreement(strategy: Strategy, trial: Trial, budget: Budget, seconds: float) -> bool:
+    """Whether `trial`, the first that passed, is to be compared with others: nothing checks what it did, and that
+    costs little. What was asked of the network is not asked again."""
+    if not strategy.agreement or trial.execution is None or trial.verdict is None:
+        return False
+    cheap = trial.execution.seconds <= _SLOW and seconds <= _SHARE * budget.seconds
+    return trial.verdict.outcome == "unverified" and cheap and not trial.execution.requests
+
+
+def is_agreed(strategy: Strategy, trials: Sequence[Trial]) -> bool:
+    """Whether a program has passed and need not be compared with another one any more."""
+    passed = _by_attempt(t for t in trials if t.passed)
+    return bool(passed) and (passed[0].behaviour is None or len(agreeing(trials)) >= strategy.agreement)
+
+
+def agreeing(trials: Iterable[Trial]) -> list[Trial]:
+    """The most programs that did the same, of those that are compared; between equals those with the earliest."""
+    compared = _by_attempt(t for t in trials if t.behaviour is not None)
+    found = groups([t.behaviour for t in compared if t.behaviour is not None])
+    return [compared[number] for number in found[0]] if found else []
+
+
+def _by_attempt(trials: Iterable[Trial]) -> list[Trial]:
+    return sorted(trials, key=lambda trial: trial.attempt)
+
+
 def _to_repair(strategy: Strategy, trials: Sequence[Trial]) -> Trial | None:
     """The trial to show to the model, None when a fresh draft is better."""
     last = trials[-1] if trials else None
@@ -180,9 +234,14 @@ def _to_repair(strategy: Strategy, trials: Sequence[Trial]) -> Trial | None:
         return None
     if strategy.repair_first:
         return last if last.execution is not None and not _leads_nowhere(last, trials) else None
-    if last.kind != "repair" and last.mechanical and not _leads_nowhere(last, trials):
-        return last
-    return _worth_facts(strategy, trials)
+    mechanical = [t for t in _since_repair(trials) if t.mechanical and not _leads_nowhere(t, trials)]
+    return max(mechanical, key=lambda t: t.score) if mechanical else _worth_facts(strategy, trials)
+
+
+def _since_repair(trials: Sequence[Trial]) -> list[Trial]:
+    """What was drawn after the last repair; several drafts may have been written at once."""
+    repairs = [n for n, t in enumerate(trials, 1) if t.kind == "repair"]
+    return [*trials[repairs[-1] if repairs else 0 :]]
 
 
 def _leads_nowhere(trial: Trial, trials: Sequence[Trial]) -> bool:

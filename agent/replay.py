@@ -74,7 +74,7 @@ def replay(run: Run | str, *, sandbox: str | None = None) -> ReplayReport:
         events = list(agent.stream(found.replayable_task()))
     result = next(e.result for e in events if isinstance(e, Finished))
     differences = tuple(_differences(recording.said, _said(_comparable(events))))
-    return ReplayReport(found.id, len(recording.replies), result, differences, _notes(found))
+    return ReplayReport(found.id, recording.attempts, result, differences, _notes(found))
 
 
 _ANOTHER = "choose another run: `sandsmith runs` lists them"
@@ -87,6 +87,8 @@ class _Recording:
     """What a trace holds that a replay needs."""
 
     replies: tuple[str, ...]
+    """In the order in which they were asked for."""
+    attempts: int
     profile: dict[str, Any]
     budget: Budget
     said: _Said
@@ -96,8 +98,8 @@ def _recording(run: Run) -> _Recording:
     """The recording of `run`. Raises `ConfigError` for a trace that this program has not written so."""
     events = run.events()
     try:
-        replies = tuple(str(e["reply"]) for e in _of(events, "drafted"))
-        return _Recording(replies, _profile(events), _budget(events), _said(events))
+        replies = tuple(str(e["reply"]) for e in events if e.get("event") in ("drafted", "sampled"))
+        return _Recording(replies, len(_of(events, "drafted")), _profile(events), _budget(events), _said(events))
     except (KeyError, TypeError, ValueError, OverflowError, AttributeError) as error:
         raise ConfigError(f"the trace of run {run.id} is damaged: {error!r}", hint=_ANOTHER) from None
 
@@ -117,7 +119,13 @@ def _profile(recorded: Sequence[dict[str, Any]]) -> dict[str, Any]:
     return {key: value for key, value in profile.items() if type(value) in _PROFILE.get(key, ())}
 
 
-_PROFILE = {"name": (str,), "parameters": (int, float), "context_tokens": (int,), "prefill": (bool,)}
+_PROFILE = {
+    "name": (str,),
+    "parameters": (int, float),
+    "context_tokens": (int,),
+    "prefill": (bool,),
+    "lanes": (int,),
+}
 
 
 def _scripted(recording: _Recording) -> Model:

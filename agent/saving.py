@@ -32,7 +32,7 @@ from sandbox.scratch import Scratch
 from .dataflow import opened_to_read
 from .errors import ConfigError
 from .feedback import describe_failure
-from .files import write_file
+from .files import ARCHIVES, PICTURES, write_file
 from .judge import answer_of, judge
 from .packages import find_recorded
 from .plan import find_function
@@ -47,10 +47,6 @@ from .view import make_view
 
 __all__ = ["Saved", "Step", "save_run", "save_script", "set_argv"]
 
-_PICTURES = frozenset((".png", ".jpg", ".jpeg", ".gif", ".webp", ".svg", ".pdf"))
-"""Their bytes may tell when, or by which version, they were made: they are compared by size."""
-_ARCHIVES = frozenset((".zip", ".xlsx", ".docx", ".pptx", ".odt", ".ods"))
-"""Their entries bear times: they are compared by the sums of their entries."""
 _TIMED = frozenset(("docProps/core.xml", "meta.xml"))
 _ALIKE = 0.1
 """By how much the sizes of pictures may differ, as a share."""
@@ -516,9 +512,9 @@ def _is_same(before: _Made, now: _Made) -> bool:
     ending = PurePosixPath(new.path).suffix.lower()
     if old.is_dir or new.is_dir or now.kind == "deleted" or old.sha256 == new.sha256:
         return old.is_dir == new.is_dir
-    if ending in _PICTURES:
+    if ending in PICTURES:  # by size
         return abs(old.size - new.size) <= _ALIKE * old.size
-    if ending in _ARCHIVES and max(old.size, new.size) <= _LARGEST_ARCHIVE:
+    if ending in ARCHIVES and max(old.size, new.size) <= _LARGEST_ARCHIVE:
         sums = _sums(before.source.read(old.path))
         return bool(sums) and sums == _sums(now.source.read(new.path))
     return False

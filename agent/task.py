@@ -13,6 +13,7 @@ from .errors import RunFailed
 from .models.base import Usage
 
 __all__ = [
+    "Agreement",
     "Author",
     "Budget",
     "Check",
@@ -54,7 +55,7 @@ class Check:
 class Budget:
     """What one task may cost."""
 
-    drafts: int = 4
+    drafts: int = 6
     repairs: int = 2
     seconds: float = 240.0
     max_tokens: int = 1536
@@ -96,6 +97,8 @@ class Plan:
     """Lines that print the answer in the form that the task asks for."""
     session: str = ""
     """What the live session holds that the task goes on in, and what was done there before."""
+    calls: tuple[str, ...] = ()
+    """Calls of the function, by which programs are compared where nothing checks them; known once one has run."""
     notes: str = ""
     """What the user should know about how the task was taken: a folder that is not shown, facts that are missing."""
 
@@ -147,6 +150,17 @@ class Verdict:
 
 
 @dataclass(frozen=True, slots=True)
+class Agreement:
+    """How far programs that were written apart did the same, where nothing checked what they did."""
+
+    agreed: int
+    """Programs that did what the one that was taken did, that one among them."""
+    compared: int
+    changed: bool = False
+    """Whether another one was taken than the first that ran."""
+
+
+@dataclass(frozen=True, slots=True)
 class RunResult:
     """What came out of a task."""
 
@@ -157,6 +171,8 @@ class RunResult:
     execution: Execution | None = None
     verdict: Verdict | None = None
     changes: Changes | None = None
+    agreement: Agreement | None = None
+    """None: nothing was compared."""
     drafts: int = 0
     repairs: int = 0
     usage: Usage = field(default_factory=Usage)

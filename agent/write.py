@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from prompts import render
 
@@ -13,7 +13,7 @@ from .facts import count_tokens
 from .models.base import Completion, Message, Model, OnProgress, OnToken
 from .task import Budget, Plan
 
-__all__ = ["FENCE", "Request", "Writer", "draft_messages", "opening_of", "repair_messages"]
+__all__ = ["FENCE", "Request", "Writer", "calls_messages", "draft_messages", "opening_of", "repair_messages"]
 
 FENCE = "```python\n"
 _STOP = "\n```"
@@ -21,9 +21,12 @@ _WARM = 0.8
 _REPAIR = 0.7
 """At 0 a small model copies what failed, to the letter."""
 _TOP_P = 0.95
+_LEAST_AT_ONCE = 512
+"""Tokens that a reply may have when others are written at the same time."""
 _LEAST_REPLY = 256
 """Tokens that must be left for a reply."""
 _TESTS_TOKENS = 600
+_CALLS_TOKENS = 256
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,11 +34,15 @@ class Request:
     """One call of the model."""
 
     kind: str
-    """`draft`, `repair` or `continue`."""
+    """`draft`, `repair`, `continue` or `calls`."""
     messages: tuple[Message, ...]
     temperature: float
     seed: int
     prefill: str = ""
+    n: int = 1
+    """Replies to write at once."""
+    max_tokens: int | None = None
+    """Tokens of a reply at most, which is not continued when it is cut; None: as the budget says."""
 
 
 OnRequest = Callable[[Request], None]
@@ -59,6 +66,12 @@ def repair_messages(draft: tuple[Message, ...], code: str, feedback: str) -> tup
     """The prompt of a repair: the draft's, the program that failed, and why."""
     answer = Message("assistant", f"{FENCE}{code.rstrip()}\n```")
     return (*draft, answer, Message("user", render("repair", feedback=feedback)))
+
+
+def calls_messages(draft: tuple[Message, ...], code: str, function: str) -> tuple[Message, ...]:
+    """The prompt for calls of `function`: the draft's, and the program that came of it, both of which were read."""
+    answer = Message("assistant", f"{FENCE}{code.rstrip()}\n```")
+    return (*draft, answer, Message("user", render("calls", function=function)))
 
 
 def opening_of(code: str, opening: str) -> str:
@@ -127,22 +140,57 @@ class Writer:
         temperature = (0.0 if sure else _WARM) if warm is None else warm
         return self._request("draft", messages, temperature, attempt, "" if number == 1 else opening)
 
+    def at_once(self, request: Request, n: int, longest: int) -> Request:
+        """`request` for `n` replies at once; for one where they would all be the same, as at temperature 0.
+
+        They are waited for until the last one is complete, so none may have more than twice the tokens of the
+        `longest` reply to this task so far.
+        """
+        if n < 2 or request.temperature == 0:
+            return request
+        return replace(request, n=n, max_tokens=max(2 * longest, _LEAST_AT_ONCE))
+
     def repair(self, messages: tuple[Message, ...], attempt: int, opening: str = "") -> Request:
         """The request for a repair that leaves `opening` as it is and goes on after it."""
         given = self._budget.temperature
         return self._request("repair", messages, _REPAIR if given is None else given, attempt, opening)
+
+    def calls(self, messages: tuple[Message, ...], function: str) -> Request:
+        """The request for calls of `function`."""
+        return replace(self._request("calls", messages, 0.0, 0, f"{function}("), max_tokens=_CALLS_TOKENS)
 
     def ask(self, request: Request, on_request: OnRequest, on_token: OnToken, on_progress: OnProgress) -> Completion:
         """The model's reply, continued once when its length was cut.
 
         Raises `ModelUnavailable`, and `ModelRejected` when the prompt leaves no room for a reply.
         """
-        first = self._complete(request, on_request, on_token, on_progress)
+        first = self.ask_at_once(request, on_request, on_token, on_progress)[0]
         if first.finish_reason != "length":
             return first
-        rest = self._complete(self._continued(request, first.text), on_request, on_token, on_progress)
+        rest = self.ask_at_once(self._continued(request, first.text), on_request, on_token, on_progress)[0]
         text = rest.text if request.prefill else _joined(first.text, rest.text)
         return Completion(text, rest.finish_reason, first.usage + rest.usage)
+
+    def ask_at_once(
+        self, request: Request, on_request: OnRequest, on_token: OnToken, on_progress: OnProgress
+    ) -> list[Completion]:
+        """As many replies as `request` asks for (fewer when the model was stopped). One that was cut stays so.
+
+        Raises as `ask`.
+        """
+        on_request(request)
+        return self._model.complete(
+            request.messages,
+            n=request.n,
+            temperature=request.temperature,
+            top_p=_TOP_P if request.temperature else 1.0,
+            max_tokens=self._room(request),
+            stop=(_STOP,) if request.prefill else (),
+            seed=request.seed,
+            prefill=request.prefill,
+            on_token=on_token,
+            on_progress=on_progress,
+        )
 
     def _request(
         self, kind: str, messages: tuple[Message, ...], temperature: float, attempt: int, opening: str
@@ -157,22 +205,6 @@ class Writer:
         prefill = text if request.prefill else ""
         return Request("continue", messages, request.temperature, request.seed, prefill)
 
-    def _complete(
-        self, request: Request, on_request: OnRequest, on_token: OnToken, on_progress: OnProgress
-    ) -> Completion:
-        on_request(request)
-        return self._model.complete(
-            request.messages,
-            temperature=request.temperature,
-            top_p=_TOP_P if request.temperature else 1.0,
-            max_tokens=self._room(request),
-            stop=(_STOP,) if request.prefill else (),
-            seed=request.seed,
-            prefill=request.prefill,
-            on_token=on_token,
-            on_progress=on_progress,
-        )[0]
-
     def _room(self, request: Request) -> int:
         """Tokens that a reply may have. A prompt that leaves too few would be cut silently, so it is refused."""
         profile = self._model.profile
@@ -183,7 +215,7 @@ class Writer:
                 f"the prompt has {used} tokens, and {profile.name} holds {profile.context_tokens}",
                 hint="shorten the task, or use a model with a longer context",
             )
-        return min(left, self._budget.max_tokens)
+        return min(left, self._budget.max_tokens, request.max_tokens or left)
 
 
 def _joined(text: str, rest: str) -> str:

@@ -13,7 +13,7 @@ CHECKS = [
 
 
 def main(model: str | None = None) -> None:
-    with Agent(model, budget=Budget(drafts=6)) as agent:
+    with Agent(model, budget=Budget(drafts=8)) as agent:
         result = agent.run(TASK, checks=CHECKS)
     for check in result.verdict.results if result.verdict else ():
         print("ok  " if check.passed else "FAIL", check.check.text, check.detail)

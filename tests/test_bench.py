@@ -330,6 +330,17 @@ def test_tasks_with_files_work_on_copies(name: str, data: Path, tmp_path: Path) 
 
 
 @jail
+def test_a_row_tells_when_agreement_changed_the_choice(data: Path, tmp_path: Path) -> None:
+    problem = only("dabench", data)
+    stage = Stage([problem], tmp_path / "out")
+    (row,) = stage.play(scripted("print('nothing of 7')", GOOD["dabench"], GOOD["dabench"] + "\nx = 1"))
+    assert row.solved and not row.first_passed
+    assert (row.compared, row.agreed, row.rechosen) == (3, 2, True)
+    found = summarise([row])
+    assert (found.compared, found.rechosen, found.rechosen_well) == (1, 1, 1)
+
+
+@jail
 def test_a_stopped_bench_goes_on_where_it_was(stage: Stage) -> None:
     before = stage.play(scripted(RIGHT.format(n=1), RIGHT.format(n=2), pause=0.05), stop_in="HumanEval/2")
     assert [r.task for r in before] == ["HumanEval/1"]

@@ -24,7 +24,7 @@ import pytest
 from agent.cli.lines import describe, outcome_line
 from agent.events import Drafted, Event, Executed, Judged, Prompted
 from agent.models.base import Message, Usage
-from agent.task import Check, CheckResult, Program, RunResult, Verdict
+from agent.task import Agreement, Check, CheckResult, Program, RunResult, Verdict
 from sandbox import Execution, Problem
 
 ESCAPE = re.compile(r"\x1b(\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(\x07|\x1b\\))")
@@ -168,7 +168,12 @@ def test_a_prompt_is_shown_only_verbose() -> None:
     ("result", "said"),
     [
         (RunResult("solved", verdict=Verdict(True, (CheckResult(CHECK, True),))), "solved: your checks hold"),
-        (RunResult("unverified"), "unverified: nothing checked this answer"),
+        (RunResult("unverified"), "unverified: nothing checked this answer ("),
+        (
+            RunResult("unverified", agreement=Agreement(2, 3)),
+            "unverified: nothing checked this answer; 2 of 3 programs",
+        ),
+        (RunResult("unverified", agreement=Agreement(1, 3)), "unverified: nothing checked this answer; no two of 3"),
         (RunResult("failed", reason="double(2) is 2"), "not solved: double(2) is 2"),
         (RunResult("gave_up"), "gave up: no program came out"),
         (RunResult("interrupted"), "interrupted"),

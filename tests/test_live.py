@@ -183,6 +183,32 @@ def test_a_third_draft_takes_the_place_of_the_one_that_ended(stage: Stage) -> No
     assert kinds.index(("Drafted", 2)) < kinds.index(("Executed", 2)) < kinds.index(("Executed", 1))
 
 
+def test_drafts_written_at_once_are_tried_in_the_session_until_one_passes(stage: Stage) -> None:
+    codes = ("total = 1", "total = 2", "missing", "total = 8", "total = 9")
+    stage.model = ScriptedModel([fenced(c) for c in codes], parameters=1.5, prefill=False, lanes=4)
+    with Agent(stage.model, runs=stage.runs) as agent:
+        stage.events = list(agent.stream("Set total", checks=["total == 8"], session=stage.session))
+    last = stage.events[-1]
+    assert isinstance(last, Finished)
+    assert (last.result.outcome, last.result.drafts, stage.value("total")) == ("solved", 5, "8")
+    assert [call.n for call in stage.model.calls] == [1, 4]
+    assert [e.attempt for e in stage.events if isinstance(e, Executed)] == [1, 2, 3, 4]
+
+
+@in_branches
+def test_those_written_at_once_run_beside_one_that_takes_long(stage: Stage) -> None:
+    slow = "import time; time.sleep(25); total = 7"
+    codes = ("total = 1", slow, "total = 8", "total = 9")
+    stage.model = ScriptedModel([fenced(c) for c in codes], parameters=1.5, prefill=False, lanes=4)
+    with Agent(stage.model, runs=stage.runs, budget=Budget(drafts=4)) as agent:
+        stage.events = list(agent.stream("Set total", checks=["total == 8"], session=stage.session))
+    last = stage.events[-1]
+    assert isinstance(last, Finished)
+    assert (last.result.outcome, last.result.drafts, stage.value("total")) == ("solved", 4, "8")
+    assert last.result.seconds < 20
+    assert [e.attempt for e in stage.events if isinstance(e, Executed)] == [1, 3]
+
+
 @pytest.mark.parametrize("stage", ["in place"], indirect=True)
 def test_where_no_branch_grows_a_draft_waits_for_the_one_that_runs(stage: Stage) -> None:
     slow = "import time; time.sleep(3); total = 7"

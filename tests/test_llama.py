@@ -51,6 +51,7 @@ class TestReplies:
         assert 0.1 < model.profile.parameters < 2
         assert model.profile.context_tokens == 2048
         assert model.profile.prefill
+        assert model.profile.lanes == 4
 
     def test_a_reply_goes_on_from_the_prefill_and_ends_before_the_stop(self, model):
         pieces = []

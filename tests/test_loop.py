@@ -8,8 +8,20 @@ from typing import TypeVar
 
 import pytest
 
-from agent import Agent, Budget, Check, ConfigError, ModelUnavailable, RunFailed, RunResult, Task
-from agent.events import Drafted, Event, Executed, Finished, Judged, Mended, Planned, Prompted, Started, Tokens
+from agent import Agent, Agreement, Budget, Check, ConfigError, ModelUnavailable, RunFailed, RunResult, Task
+from agent.events import (
+    Drafted,
+    Event,
+    Executed,
+    Finished,
+    Judged,
+    Mended,
+    Planned,
+    Prompted,
+    Sampled,
+    Started,
+    Tokens,
+)
 from agent.models.base import Completion, ModelProfile
 from agent.models.scripted import ScriptedModel
 from agent.policy import LARGE, SMALL, Trial, best_of, choose_strategy, next_move
@@ -26,8 +38,8 @@ def fenced(code: str) -> str:
     return f"```python\n{code}\n```"
 
 
-def small(*codes: str, pause: float = 0.0) -> ScriptedModel:
-    return ScriptedModel([fenced(c) for c in codes], parameters=1.5, pause=pause)
+def small(*codes: str, lanes: int = 1, pause: float = 0.0) -> ScriptedModel:
+    return ScriptedModel([fenced(c) for c in codes], parameters=1.5, lanes=lanes, pause=pause)
 
 
 def large(*codes: str) -> ScriptedModel:
@@ -72,8 +84,8 @@ def stage(tmp_path: Path) -> Stage:
 
 @jail
 def test_a_first_draft_that_runs_is_the_answer(stage: Stage) -> None:
-    result = stage.play(small("print('It is', 6 * 7)"))
-    assert result.outcome == "unverified"
+    result = stage.play(small("print('It is', 6 * 7)"), budget=Budget(drafts=1))
+    assert (result.outcome, result.agreement) == ("unverified", None)
     assert result.answer == "It is 42"
     assert result.ok
     assert (result.drafts, result.repairs) == (1, 0)
@@ -104,7 +116,7 @@ def test_a_wrong_result_is_drawn_again_by_a_small_model(stage: Stage) -> None:
 @jail
 def test_a_mechanical_error_is_repaired_once_and_then_drawn_again(stage: Stage) -> None:
     model = small(CRASH, CRASH + "\nx = 1", "print('It is 42.')")
-    result = stage.play(model)
+    result = stage.play(model, budget=Budget(drafts=2))
     assert result.answer == "It is 42."
     assert (result.drafts, result.repairs) == (2, 1)
     assert [j.decision for j in stage.of(Judged)] == ["repair", "redraw", "stop"]
@@ -117,7 +129,7 @@ def test_a_mechanical_error_is_repaired_once_and_then_drawn_again(stage: Stage) 
 @jail
 def test_a_small_model_goes_on_from_the_statement_that_failed(stage: Stage) -> None:
     model = ScriptedModel([fenced(f"x = 6 * 7\n{CRASH}"), "print('It is', x)\n```"], parameters=1.5)
-    result = stage.play(model)
+    result = stage.play(model, budget=Budget(drafts=1))
     assert result.answer == "It is 42"
     assert (result.drafts, result.repairs) == (1, 1)
     first, second = model.calls
@@ -164,7 +176,7 @@ def test_a_reply_is_not_waited_for_when_the_time_is_over(stage: Stage) -> None:
 @jail
 def test_the_same_error_is_not_repaired_twice(stage: Stage) -> None:
     model = small(CRASH, CRASH + "\nx = 1", CRASH + "\nx = 2", CRASH + "\nx = 3", CRASH + "\nx = 4")
-    result = stage.play(model)
+    result = stage.play(model, budget=Budget(drafts=4))
     assert (result.drafts, result.repairs) == (4, 1)
     assert result.outcome == "failed"
     assert "NameError" in result.reason
@@ -291,6 +303,82 @@ def test_a_program_that_does_nothing_has_failed(stage: Stage) -> None:
 
 
 @jail
+def test_drafts_after_the_first_are_written_at_once_and_run_until_one_passes(stage: Stage) -> None:
+    model = small("x = 1", "x = 2", "x = 1  # the same", "x = 42", "x = 43", "x = 44", lanes=4)
+    result = stage.play(model, "Set x", checks=["x == 42"])
+    assert (result.outcome, result.drafts, result.repairs) == ("solved", 5, 0)
+    assert [(c.n, c.temperature, c.seed) for c in model.calls] == [(1, 0.0, 1), (4, 0.8, 2)]
+    assert [(p.attempt, p.n) for p in stage.of(Prompted)] == [(1, 1), (2, 4)]
+    assert [(d.attempt, d.problem) for d in stage.of(Drafted)] == [
+        *((1, ""), (2, ""), (3, "the same program as in attempt 1"), (4, ""), (5, "")),
+    ]
+    assert [e.attempt for e in stage.of(Executed)] == [1, 2, 4]
+    assert [(j.attempt, j.decision) for j in stage.of(Judged)] == [(1, "redraw"), (2, "redraw"), (4, "stop")]
+    assert {t.attempt for t in stage.of(Tokens)} == {1, 2}
+
+
+@jail
+def test_what_is_written_at_once_is_counted_once(stage: Stage) -> None:
+    model = small("x = 1", "x = 2", "x = 42", lanes=2)
+    used = stage.play(model, "Set x", checks=["x == 42"]).usage
+    drafted = [d.usage for d in stage.of(Drafted)]
+    assert used.completion_tokens == sum(u.completion_tokens for u in drafted) > 0
+    assert used.prompt_tokens == drafted[0].prompt_tokens + drafted[1].prompt_tokens
+
+
+@jail
+def test_no_more_drafts_are_written_at_once_than_are_left(stage: Stage) -> None:
+    model = small("x = 1", "x = 2", "x = 3", "x = 4", "x = 5", lanes=4)
+    result = stage.play(model, "Set x", checks=["x == 42"], budget=Budget(drafts=4, repairs=1))
+    assert ([c.n for c in model.calls], result.drafts, result.repairs) == ([1, 3, 1], 4, 1)
+    assert "none of 4 drafts and 1 repairs passed" in result.reason
+
+
+@jail
+def test_the_draft_without_the_opening_is_written_alone(stage: Stage) -> None:
+    (stage.folder / "sales.csv").write_text('item,price\nlamp,"1,200"\nchair,30\n')
+    replies = [fenced(f"total = {n}") for n in range(3)] + ["total = sum(row['price'] for row in sales)\n```"]
+    model = ScriptedModel(replies, parameters=1.5, lanes=2)
+    stage.play(model, "Let total be the sum of the prices in sales.csv", checks=["total == 1230"])
+    assert [(c.n, c.temperature, "DictReader" in c.prefill) for c in model.calls] == [
+        *((1, 0.0, True), (1, 0.0, False), (2, 0.8, True))
+    ]
+
+
+@jail
+def test_drafts_at_temperature_0_are_written_one_by_one(stage: Stage) -> None:
+    model = small("x = 1", "x = 2", "x = 42", lanes=4)
+    stage.play(model, "Set x", checks=["x == 42"], budget=Budget(temperature=0))
+    assert [c.n for c in model.calls] == [1, 1, 1]
+
+
+@jail
+def test_a_reply_that_was_cut_while_others_were_written_is_no_program(stage: Stage) -> None:
+    model = small("x = 1", "x = 42\n" * 200, "x = 42", lanes=2)
+    result = stage.play(model, "Set x", checks=["x == 42"])
+    assert (result.outcome, result.program and result.program.code) == ("solved", "x = 42\n")
+    assert [d.problem for d in stage.of(Drafted)] == ["", "it was cut after 512 tokens", ""]
+    assert [p.kind for p in stage.of(Prompted)] == ["draft", "draft"]
+
+
+@jail
+def test_what_is_over_before_all_have_run_is_over(stage: Stage) -> None:
+    model = small("x = 1", *(f"while {n}: pass" for n in range(1, 5)), lanes=4)
+    result = stage.play(model, "Set x", checks=["x == 42"], budget=Budget(seconds=2.0))
+    assert "seconds for this task are over" in result.reason
+    assert result.drafts == 5 > len(stage.of(Executed))
+
+
+@jail
+def test_the_best_crash_among_drafts_written_at_once_is_repaired(stage: Stage) -> None:
+    wrong, crash = "x = 2", "y = 1\nx = missing"
+    model = ScriptedModel([fenced(c) for c in ("x = 1", crash, wrong)] + ["x = 42\n```"], parameters=1.5, lanes=2)
+    result = stage.play(model, "Set x", checks=["x == 42"])
+    assert (result.outcome, result.drafts, result.repairs) == ("solved", 3, 1)
+    assert "# FAILED: x = missing" in model.calls[2].prefill
+
+
+@jail
 def test_a_reply_that_was_cut_is_continued_once(stage: Stage) -> None:
     whole = "a = 1\nb = 2\nprint('sum', a + b)"
     model = ScriptedModel([fenced(whole), "3\nprint('sum:', a+b)\n```"], parameters=1.5)
@@ -334,6 +422,100 @@ def test_the_seconds_of_the_budget_bound_programs_and_attempts(stage: Stage) -> 
     assert result.outcome == "failed"
     assert result.drafts < 8
     assert "seconds for this task are over" in result.reason
+
+
+# --- agreement, where nothing checks the result ---
+
+
+@jail
+def test_a_second_draft_that_does_the_same_ends_the_task(stage: Stage) -> None:
+    model = small("print('It is', 6 * 7)", "x = 42\nprint(x)", "print('It is 43')", lanes=4)
+    result = stage.play(model)
+    assert (result.outcome, result.answer, result.drafts) == ("unverified", "It is 42", 3)
+    assert result.agreement == Agreement(2, 2)
+    assert [(c.n, c.temperature) for c in model.calls] == [(1, 0.0), (2, 0.8)]
+    assert [e.attempt for e in stage.of(Executed)] == [1, 2]  # the third was written and not needed
+    assert [(j.attempt, j.decision) for j in stage.of(Judged)] == [(1, "compare"), (2, "stop")]
+
+
+@jail
+def test_the_program_that_most_agree_on_is_taken_with_its_changes(stage: Stage) -> None:
+    wrong, right = "open('n.txt', 'w').write('41')", "n = 42; open('n.txt', 'w').write(str(n)); print('done')"
+    model = small(wrong, right, "print(6 / 0)", "with open('n.txt', 'w') as f:\n    f.write('42')", "")
+    result = stage.play(model, "Save 6 * 7 to n.txt", apply=True)
+    assert (result.outcome, result.drafts, result.repairs) == ("unverified", 4, 0)
+    assert result.agreement == Agreement(2, 3, changed=True)
+    assert result.program is not None and result.program.code.startswith("n = 42")
+    assert (stage.folder / "n.txt").read_text() == "42"
+
+
+@jail
+def test_when_none_agree_the_first_that_ran_is_taken(stage: Stage) -> None:
+    model = small(CRASH, *(f"print('It is', {n})" for n in range(9)), lanes=2)
+    result = stage.play(model, budget=Budget(drafts=4, repairs=0))
+    assert (result.answer, result.drafts, result.agreement) == ("It is 0", 4, Agreement(1, 3))
+    assert [c.n for c in model.calls] == [1, 2, 1]
+
+
+@jail
+def test_what_something_checks_is_not_compared(stage: Stage) -> None:
+    model = small("x = 42; print('It is', x)", "print(42)")
+    assert stage.play(model, checks=["x == 42"]).agreement is None
+    task = "Write a function double(x).\n>>> double(2)\n4\n"
+    assert stage.play(small("def double(x): return x * 2"), task).drafts == 1
+    assert len(model.calls) == 1
+
+
+@jail
+def test_a_model_that_repeats_itself_is_not_asked_again(stage: Stage) -> None:
+    model = small("print('It is', 42)", "print('It is', 42)", "print('It is',  42)", "print(42)", lanes=2)
+    result = stage.play(model)
+    assert (result.answer, result.drafts, result.agreement) == ("It is 42", 3, None)
+
+
+@jail
+def test_a_model_that_fails_does_not_lose_the_program_that_ran(stage: Stage) -> None:
+    result = stage.play(small("print('It is', 6 * 7)"))
+    assert (result.outcome, result.answer, result.agreement) == ("unverified", "It is 42", None)
+
+
+@jail
+def test_a_big_model_s_program_is_taken_at_once(stage: Stage) -> None:
+    model = large("print('It is', 6 * 7)", "print(42)")
+    assert (stage.play(model).drafts, len(model.calls)) == (1, 1)
+
+
+@jail
+def test_a_function_without_examples_is_compared_by_calls_that_the_model_writes(stage: Stage) -> None:
+    wrong, right = "def area(a, b):\n    return a + b", "def area(a, b):\n    return a * b"
+    other = "def area(a, b):\n    open('left.txt', 'w').close()\n    return b * a"
+    calls = "2, 2)\narea(3, 4)\narea(x, 1)\narea('a', 2) == 'aa'\n```"
+    model = ScriptedModel([fenced(wrong), calls, *map(fenced, (right, other))], parameters=1.5, lanes=2)
+    result = stage.play(model, "Write a function area(a, b).")
+    assert (result.outcome, result.drafts, result.agreement) == ("unverified", 3, Agreement(2, 3, changed=True))
+    assert result.program is not None and result.program.code == right + "\n"
+    assert not result.changes  # what the calls did is no part of the task
+    (sampled,) = stage.of(Sampled)
+    assert sampled.calls == ("area(2, 2)", "area(3, 4)", "area('a', 2)")
+    asked = model.calls[1]
+    assert (asked.prefill, asked.temperature) == ("```python\narea(", 0.0)
+    assert asked.messages[:2] == model.calls[0].messages
+    assert asked.messages[2].content == fenced(wrong)
+    assert result.usage.completion_tokens == sum(e.usage.completion_tokens for e in [*stage.of(Drafted), sampled])
+
+
+@jail
+def test_a_function_is_taken_at_once_when_the_model_writes_no_call(stage: Stage) -> None:
+    model = small("def area(a, b):\n    return a * b", "area(x, y)", "def area(a, b):\n    return b * a")
+    result = stage.play(model, "Write a function area(a, b).")
+    assert (result.drafts, result.agreement, len(model.calls)) == (1, None, 2)
+
+
+@jail
+def test_no_calls_are_written_where_there_is_one_draft(stage: Stage) -> None:
+    model = small("def area(a, b):\n    return a * b", "area(1, 2)")
+    stage.play(model, "Write a function area(a, b).", budget=Budget(drafts=1))
+    assert len(model.calls) == 1
 
 
 # --- being stopped ---

@@ -17,12 +17,12 @@ def fenced(code: str) -> str:
     return f"```python\n{code}\n```"
 
 
-def record(root: Path, *codes: str, apply: bool = False, checks: tuple[str, ...] = ()) -> Path:
+def record(root: Path, *codes: str, apply: bool = False, checks: tuple[str, ...] = (), lanes: int = 1) -> Path:
     """A run in `root / runs` over `root / data`; returns that folder."""
     folder = root / "data"
     folder.mkdir()
     (folder / "n.txt").write_text("5")
-    model = ScriptedModel([fenced(c) for c in codes], parameters=1.5)
+    model = ScriptedModel([fenced(c) for c in codes], parameters=1.5, lanes=lanes)
     Agent(model, runs=root / "runs", apply=apply).run("What is in n.txt?", folder=folder, checks=checks)
     return folder
 
@@ -36,6 +36,26 @@ def test_a_replay_gives_what_was_recorded(tmp_path: Path) -> None:
     assert report.attempts == 3
     assert report.result.answer == "n is 5"
     assert [p.name for p in (tmp_path / "runs").iterdir()] == [run.id]  # it leaves no run of its own
+
+
+def test_drafts_that_were_written_at_once_are_replayed_so(tmp_path: Path) -> None:
+    codes = [f"x = {n}; print('n is', x)" for n in range(2, 8)]  # the second one is written alone, without the opening
+    record(tmp_path, *codes, checks=("x == 5",), lanes=4)
+    report = replay(load_run("last", tmp_path / "runs"))
+    assert report.same, report.differences
+    assert (report.attempts, report.result.drafts, report.result.outcome) == (6, 6, "solved")
+
+
+def test_a_comparison_is_replayed(tmp_path: Path) -> None:
+    replies = [fenced("def area(a, b): return a + b"), "2, 2)\narea(3, 4)\n```"]
+    replies += map(fenced, ("def area(a, b): return a * b", "def area(x, y):\n    return x * y"))
+    model = ScriptedModel(replies, parameters=1.5, lanes=2)
+    result = Agent(model, runs=tmp_path / "runs").run("Write a function area(a, b).")
+    report = replay(load_run("last", tmp_path / "runs"))
+    assert report.same, report.differences
+    assert (report.attempts, report.result.agreement) == (3, result.agreement)
+    assert result.agreement is not None and result.agreement.changed
+    assert report.result.program == result.program
 
 
 def test_a_replay_has_the_policy_that_was_chosen_by_hand(tmp_path: Path) -> None:

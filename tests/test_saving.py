@@ -184,7 +184,7 @@ def test_packages_are_pinned_and_pictures_compared_by_size(folder: Path) -> None
 
 def record(folder: Path, code: str, *checks: str, files: Sequence[Path] = (), apply: bool = False) -> str:
     """The id of a run of the scripted model over `folder`."""
-    model = ScriptedModel([f"```python\n{code}\n```"] * 4, parameters=1.5, prefill=False)
+    model = ScriptedModel([f"```python\n{code}\n```"] * 6, parameters=1.5, prefill=False)
     runs = folder.parent / "runs"
     with Agent(model, runs=runs, apply=apply) as agent:
         return agent.run("What is the total?", files, folder, checks).run_id

@@ -64,15 +64,22 @@ class Row:
     """What the hidden tests said."""
     run: str
     """The run's id."""
+    compared: int = 0
+    """Programs that were compared, since nothing checked what they did."""
+    agreed: int = 0
+    """Those of them that did what the chosen one did, that one among them."""
+    rechosen: bool = False
+    """Whether another one was chosen than the first that ran."""
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> Row:
         """Raises `ValueError` for what is no row."""
         kinds = {"str": str, "int": int, "bool": bool, "float": (int, float)}
+        values = {field.name: data.get(field.name, field.default) for field in fields(cls)}
         for field in fields(cls):
-            if not isinstance(data.get(field.name), kinds[str(field.type)]):
+            if not isinstance(values[field.name], kinds[str(field.type)]):
                 raise ValueError(f"`{field.name}` is not what it should be")
-        return cls(**{field.name: data[field.name] for field in fields(cls)})
+        return cls(**values)
 
 
 class Results:

@@ -137,6 +137,9 @@ def _row(problem: Problem, story: _Story, judge: Judge, work: Path | None) -> Ro
         error=error if wrong else "",
         why=wrong,
         run=result.run_id,
+        compared=result.agreement.compared if result.agreement else 0,
+        agreed=result.agreement.agreed if result.agreement else 0,
+        rechosen=result.agreement is not None and result.agreement.changed,
     )
 
 

@@ -39,6 +39,12 @@ class Summary:
     """Tasks that the loop calls solved and the hidden tests refuse."""
     wrongly_failed: int
     """Tasks that the loop calls failed and the hidden tests accept."""
+    compared: int
+    """Tasks in which programs were compared, since nothing checked what they did."""
+    rechosen: int
+    """Those in which another one was chosen than the first that ran."""
+    rechosen_well: int
+    """Those of them that are solved."""
 
 
 def summarise(rows: Sequence[Row]) -> Summary:
@@ -56,7 +62,9 @@ def summarise(rows: Sequence[Row]) -> Summary:
     ]
     wrongly_solved = sum(row.outcome == "solved" for row in unsolved)
     wrongly_failed = sum(row.outcome in ("failed", "gave_up") for row in solved)
-    return Summary(tuple(groups), wrongly_solved, wrongly_failed)
+    rechosen = [row for row in rows if row.rechosen]
+    compared, well = sum(row.compared > 0 for row in rows), sum(row.solved for row in rechosen)
+    return Summary(tuple(groups), wrongly_solved, wrongly_failed, compared, len(rechosen), well)
 
 
 def _ranked(names: Sequence[str]) -> list[str]:

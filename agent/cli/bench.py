@@ -72,7 +72,7 @@ def _add(name: str, what: str) -> None:
     @click.option("--data", type=_PATH, required=True, metavar="DIR", help="The folder with the benchmark's files.")
     @click.option("--split", type=_PATH, metavar="FILE", help=f"The tasks (default: the one {name}*.jsonl of DIR).")
     @click.option("-m", "--model", help="Model to ask: a name of `sandsmith model list`, or provider:name.")
-    @click.option("--drafts", type=click.IntRange(1), metavar="N", help="Programs to draw at most.")
+    @click.option("--drafts", type=click.IntRange(1), metavar="N", help="Programs to draw at most (6).")
     @click.option("--repairs", type=click.IntRange(0), metavar="N", help="Repairs by the model at most.")
     @click.option("--seconds", type=click.FloatRange(0, min_open=True), metavar="S", help="Time for each task.")
     @click.option("--seed", type=int, metavar="N", help="Seed of the draws.")
@@ -252,6 +252,9 @@ def _report(rows: Sequence[Row], total: int, file: Path) -> None:
     share = f"{everything.first_passed / everything.tasks:.1%}"
     lines += ["", f"{len(rows)} of {total} tasks; pass@1 of the first draft {share}"]
     lines += [f"called solved and is not: {found.wrongly_solved}; called failed and is not: {found.wrongly_failed}"]
+    if found.compared:
+        chosen = f"another than the first was chosen in {found.rechosen}, {found.rechosen_well} of them solved"
+        lines += [f"programs were compared in {found.compared} tasks; {chosen}"]
     say("\n".join(lines))
     note(f"results: {file}")
 

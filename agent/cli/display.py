@@ -151,8 +151,12 @@ def doing(event: Event) -> str:
             return "planning"
         case Planned():
             return "asking the model"
+        case Prompted(kind="calls"):
+            return "choosing calls to compare programs by"
         case Prompted():
             return f"{event.attempt}: reading the prompt" if event.kind == "draft" else f"{event.attempt}: {event.kind}"
+        case Tokens(attempt=0):
+            return ""
         case Tokens():
             return f"{event.attempt}: writing"
         case Drafted():

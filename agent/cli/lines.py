@@ -7,8 +7,20 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Literal
 
-from agent.events import Drafted, Event, Executed, Finished, Judged, Mended, ModelLoaded, Planned, Prompted, Started
-from agent.task import CheckResult, Plan, RunResult
+from agent.events import (
+    Drafted,
+    Event,
+    Executed,
+    Finished,
+    Judged,
+    Mended,
+    ModelLoaded,
+    Planned,
+    Prompted,
+    Sampled,
+    Started,
+)
+from agent.task import Agreement, CheckResult, Plan, RunResult
 from sandbox import Execution, Receipt
 
 __all__ = ["Line", "Style", "describe", "network_hint", "outcome_line", "problem_line", "requests_line", "weak_wall"]
@@ -35,6 +47,8 @@ def describe(event: Event, *, verbose: bool = False) -> Iterator[Line]:
             yield from _prompt(event)
         case Drafted():
             yield from _draft(event, verbose)
+        case Sampled():
+            yield from _samples(event, verbose)
         case Mended():
             yield Line(f"{event.attempt}: mended {'; '.join(event.program.mends) or 'the program'}")
         case Executed():
@@ -70,7 +84,7 @@ def outcome_line(result: RunResult) -> Line:
             author = result.verdict.author if result.verdict else "none"
             return Line(f"solved: {_AUTHORS[author]} ({cost})", "good")
         case "unverified":
-            return Line(f"unverified: nothing checked this answer ({cost})", "warn")
+            return Line(f"unverified: nothing checked this answer{_agreed(result.agreement)} ({cost})", "warn")
         case "interrupted":
             return Line(f"interrupted ({cost})", "warn")
         case "failed":
@@ -84,6 +98,15 @@ def _money(dollars: float | None) -> str:
     if dollars is None:
         return ""
     return f"${dollars:.4f}, " if dollars >= 0.0001 or not dollars else "under $0.0001, "
+
+
+def _agreed(agreement: Agreement | None) -> str:
+    """How many programs did the same."""
+    if agreement is None:
+        return ""
+    if agreement.agreed < 2:
+        return f"; no two of {agreement.compared} programs agree"
+    return f"; {agreement.agreed} of {agreement.compared} programs agree"
 
 
 _AUTHORS = {
@@ -105,7 +128,8 @@ def _plan(plan: Plan, verbose: bool) -> Iterator[Line]:
 
 
 def _prompt(event: Prompted) -> Iterator[Line]:
-    yield Line(f"{event.attempt}: {event.kind} at temperature {event.temperature:g}, seed {event.seed}", "dim")
+    more = f", {event.n} at once" if event.n > 1 else ""
+    yield Line(f"{event.attempt}: {event.kind} at temperature {event.temperature:g}, seed {event.seed}{more}", "dim")
     for message in event.messages:
         yield from _block(message.role, message.content)
 
@@ -120,6 +144,13 @@ def _draft(event: Drafted, verbose: bool) -> Iterator[Line]:
     else:
         size = _count(len(event.program.code.splitlines()), "line")
         yield Line(f"{event.attempt}: {event.program.origin} of {size} ({speed})")
+
+
+def _samples(event: Sampled, verbose: bool) -> Iterator[Line]:
+    if verbose:
+        yield from _block("reply", event.reply)
+    calls = _one_line(", ".join(event.calls)) or "none"
+    yield Line(f"calls to compare programs by: {calls} ({event.usage.completion_tokens} tokens)", "dim")
 
 
 def _execution(attempt: int, execution: Execution, verbose: bool) -> Iterator[Line]:

@@ -69,7 +69,7 @@ class _Options:
 @click.option("-m", "--model", help="Model to ask: a name of `sandsmith model list`, or provider:name.")
 @click.option("--check", multiple=True, metavar="EXPR", help="A Python expression that must hold at the end.")
 @click.option("--tests", multiple=True, type=_FILE, help="A file of test functions that must pass.")
-@click.option("--drafts", type=click.IntRange(1), metavar="N", help="Programs to draw at most.")
+@click.option("--drafts", type=click.IntRange(1), metavar="N", help="Programs to draw at most (6).")
 @click.option("--repairs", type=click.IntRange(0), metavar="N", help="Repairs by the model at most.")
 @click.option("--seconds", type=click.FloatRange(0, min_open=True), metavar="S", help="Time for the whole task.")
 @click.option("--max-tokens", type=click.IntRange(1), metavar="N", help="Tokens of one reply at most.")
@@ -291,6 +291,7 @@ def _json(result: RunResult, applied: bool) -> dict[str, Any]:
         "drafts": result.drafts,
         "repairs": result.repairs,
         "usage": plain(result.usage),
+        "agreement": plain(result.agreement),
         "seconds": round(result.seconds, 3),
         "reason": result.reason,
         "execution": result.execution and result.execution.to_json(),

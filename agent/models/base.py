@@ -63,6 +63,8 @@ class ModelProfile:
     context_tokens: int = 8192
     prefill: bool = False
     """Whether the assistant's turn can be begun for the model."""
+    lanes: int = 1
+    """Replies that it writes at once, in much less time than one after another."""
 
 
 class Model(Protocol):

@@ -101,6 +101,7 @@ class LlamaModel:
             parameters=parameters or about.get("n_params", 0) / 1e9 or None,
             context_tokens=min(context_tokens, about.get("n_ctx_train") or context_tokens),
             prefill=True,
+            lanes=_LANES,
         )
         # Also runs at exit: an interpreter that ends under a thread in native code would abort.
         self._finalizer = weakref.finalize(self, _Engine.close, self._engine)

@@ -49,10 +49,11 @@ class ScriptedModel:
         parameters: float | None = None,
         context_tokens: int = 8192,
         prefill: bool = True,
+        lanes: int = 1,
         pause: float = 0.0,
     ) -> None:
         self._replies = _read_replies(replies) if isinstance(replies, Path) else list(replies)
-        self._profile = ModelProfile(name, parameters, context_tokens, prefill)
+        self._profile = ModelProfile(name, parameters, context_tokens, prefill, lanes)
         self._pause = pause
         self._calls = Calls()
         self._next = 0

@@ -34,7 +34,7 @@ _KEPT = ("model", "wall", "memory", "allow_host", "packages", "kind", "min_tier"
     "--resume", is_flag=False, flag_value="last", metavar="[ID]", help="Go on with an earlier session (last)."
 )
 @click.option("--model", help="As for `sandsmith run`.")
-@click.option("--drafts", type=click.IntRange(1), help="Programs to draw for a task at most (4).")
+@click.option("--drafts", type=click.IntRange(1), help="Programs to draw for a task at most (6).")
 @click.option("--repairs", type=click.IntRange(0), help="Repairs of a task at most (2).")
 @click.option("--seconds", type=click.FloatRange(0, min_open=True), metavar="S", help="Seconds for one task (240).")
 @click.option("--wall", type=click.FloatRange(0, min_open=True), metavar="S", help="Seconds for one step (30).")

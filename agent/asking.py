@@ -1,0 +1,184 @@
+"""Has a model write the programs of one task: what it is asked for after what was tried, and what is in its reply."""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+from collections.abc import Callable, Generator, Sequence
+from dataclasses import dataclass, replace
+
+from .errors import Fault
+from .events import Drafted, Event, Prompted, Sampled, Tokens
+from .extract import extract
+from .feedback import explain
+from .mend import same_program
+from .models.base import Completion, Message, Model, OnProgress, Usage
+from .outcome import find_calls
+from .policy import Move, Trial
+from .rewind import rewound, without_comments
+from .task import Budget, Plan, Program
+from .write import Request, Writer, calls_messages, opening_of, repair_messages
+
+__all__ = ["Asker", "Listener"]
+
+
+@dataclass(frozen=True, slots=True)
+class Listener:
+    """The task that goes on, as far as the one who asks has to tell it something or to heed it."""
+
+    at: Callable[[], float]
+    """Seconds since the task began."""
+    emit: Callable[[Event], None]
+    progressed: OnProgress
+    heard: Callable[[], None]
+    """Called with each piece of a reply; it may stop the model."""
+    spent: Callable[[Usage], None]
+    """Called with what a reply has cost."""
+    check_cancelled: Callable[[], None]
+    """Raises when the task was cancelled."""
+    is_won: Callable[[], bool]
+    """Whether a program has passed already."""
+
+
+class Asker:
+    """Asks `model` within one budget. `seen` holds every program of the task that was written, with its attempt."""
+
+    def __init__(
+        self,
+        model: Model,
+        budget: Budget,
+        prompt: tuple[Message, ...],
+        plan: Plan,
+        listener: Listener,
+        seen: dict[str, int],
+        *,
+        rewinds: bool = False,
+    ) -> None:
+        self._model, self._budget, self._seen = model, budget, seen
+        self._writer = Writer(model, budget, rewinds=rewinds)
+        self._prompt, self._listener = prompt, listener
+        self._longest = 0
+        """Tokens of the longest reply."""
+        self._sampled = False
+        self.plan = plan
+
+    def draw(self, move: Move, before: Sequence[Trial], *, alone: bool = False) -> list[Trial]:
+        """What the model writes after the trials `before`: one trial that was not run yet, or several where it writes
+        drafts at once and one need not be `alone`.
+
+        Raises `ModelUnavailable`, and `ModelRejected` when the prompt leaves no room for a reply.
+        """
+        request = self._request(move, before)
+        if move.base is None and not alone:
+            request = self._at_once(request, before, move.most or self._model.profile.lanes)
+        replies = self._ask(request, len(before) + 1)
+        self._longest = max(self._longest, *(reply.usage.completion_tokens for reply in replies))
+        kind, base = ("repair", move.base.attempt) if move.base else ("draft", None)
+        trials = [Trial(attempt, kind, base=base) for attempt, _ in enumerate(replies, len(before) + 1)]
+        return [self._read(trial, reply, request) for trial, reply in zip(trials, replies, strict=True)]
+
+    def _request(self, move: Move, before: Sequence[Trial]) -> Request:
+        base, attempt, writer = move.base, len(before) + 1, self._writer
+        if base is None or base.program is None:
+            return writer.draft(self._prompt, _drafts(before), attempt, self.plan.opening)
+        begun = rewound(base.program, base.execution) if writer.rewinds and base.execution else ""
+        if begun:
+            return writer.repair(self._prompt, attempt, begun)
+        feedback = explain(base.problem, base.execution, base.verdict)
+        messages = repair_messages(self._prompt, base.program.code, feedback)
+        return writer.repair(messages, attempt, opening_of(base.program.code, self.plan.opening))
+
+    def calls(self, program: Program) -> tuple[str, ...]:
+        """Calls of the function asked for, written by the model when it is asked first, with `program` before it.
+
+        Empty when the reply holds none, or when the model fails: then there is `program` all the same.
+        """
+        function = self.plan.function
+        if self._sampled or not function:
+            return self.plan.calls
+        self._sampled = True
+        request = self._writer.calls(calls_messages(self._prompt, program.code, function), function)
+        with contextlib.suppress(Fault):
+            reply = self._ask(request, 0)[0]
+            self.plan = replace(self.plan, calls=find_calls(reply.text, function))
+            self._tell(Sampled(self._at(), reply.text, self.plan.calls, reply.usage))
+        return self.plan.calls
+
+    def _at_once(self, request: Request, before: Sequence[Trial], most: int) -> Request:
+        """The request for as many drafts as the model writes at once, and `most`. The first one is written alone, since
+        it often passes, and so is the only one that has no opening."""
+        drafts = _drafts(before)
+        if drafts == 0 or (drafts == 1 and self.plan.opening):
+            return request
+        n = min(self._model.profile.lanes, self._budget.drafts - drafts, most)
+        return self._writer.at_once(request, n, self._longest)
+
+    def _ask(self, request: Request, attempt: int) -> list[Completion]:
+        """The replies to a request whose first one is number `attempt`."""
+
+        def told(r: Request) -> None:
+            asked = (r.kind, r.messages, r.temperature, r.seed, r.prefill, r.n)
+            self._tell(Prompted(self._at(), attempt, *asked))
+
+        def heard(text: str) -> None:
+            self._tell(Tokens(self._at(), attempt, text))
+            self._listener.heard()
+
+        how = (request, told, heard, self._listener.progressed)
+        with self._deadline():
+            replies = [self._writer.ask(*how)] if request.max_tokens is None else self._writer.ask_at_once(*how)
+        self._listener.spent(_cost(replies))
+        self._listener.check_cancelled()
+        return replies
+
+    def _read(self, trial: Trial, reply: Completion, request: Request) -> Trial:
+        """`trial` with the program in the reply to `request`, or why there is none."""
+        if reply.finish_reason == "length" and request.max_tokens is not None:
+            read = replace(trial, problem=f"it was cut after {reply.usage.completion_tokens} tokens")
+        elif reply.finish_reason == "cancelled":
+            why = "it is not needed any more" if self._listener.is_won() else "its time was over"
+            read = replace(trial, problem=why)
+        else:
+            read = self._with_program(trial, reply.text)
+        said = (reply.text, reply.finish_reason, read.program, read.problem, reply.usage)
+        self._tell(Drafted(self._at(), trial.attempt, *said))
+        return read
+
+    def _with_program(self, trial: Trial, reply: str) -> Trial:
+        """`trial` with the program in a reply; without one where it was tried before."""
+        found = extract(without_comments(reply), self.plan.function)
+        if not found.code:
+            return replace(trial, problem=found.problem)
+        before = self._seen.setdefault(same_program(found.code), trial.attempt)
+        if before != trial.attempt:
+            return replace(trial, problem=f"the same program as in attempt {before}", repeats=before)
+        return replace(trial, program=Program(found.code, "repair" if trial.kind == "repair" else "draft"))
+
+    @contextlib.contextmanager
+    def _deadline(self) -> Generator[None]:
+        """Cancel the model when the task's time is over."""
+        timer = threading.Timer(max(0.0, self._budget.seconds - self._at()), self._model.cancel)
+        timer.daemon = True
+        timer.start()
+        try:
+            yield
+        finally:
+            timer.cancel()
+
+    def _at(self) -> float:
+        return self._listener.at()
+
+    def _tell(self, event: Event) -> None:
+        self._listener.emit(event)
+
+
+def _drafts(trials: Sequence[Trial]) -> int:
+    return sum(t.kind == "draft" for t in trials)
+
+
+def _cost(replies: Sequence[Completion]) -> Usage:
+    """What replies that were written at once have cost: one prompt, and the time of the slowest."""
+    first, *others = [reply.usage for reply in replies]
+    written = sum(usage.completion_tokens for usage in others)
+    seconds = max(0.0, *(usage.seconds - first.seconds for usage in others)) if others else 0.0
+    return first + Usage(completion_tokens=written, seconds=seconds)
