@@ -333,7 +333,7 @@ def test_tasks_with_files_work_on_copies(name: str, data: Path, tmp_path: Path) 
 def test_a_row_tells_when_agreement_changed_the_choice(data: Path, tmp_path: Path) -> None:
     problem = only("dabench", data)
     stage = Stage([problem], tmp_path / "out")
-    (row,) = stage.play(scripted("print('nothing of 7')", GOOD["dabench"], GOOD["dabench"] + "\nx = 1"))
+    (row,) = stage.play(scripted("print('@mean_a[7]')", GOOD["dabench"], GOOD["dabench"] + "\nx = 1"))
     assert row.solved and not row.first_passed
     assert (row.compared, row.agreed, row.rechosen) == (3, 2, True)
     found = summarise([row])
