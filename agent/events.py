@@ -12,7 +12,9 @@ from .models.base import Message, ModelProfile, Usage
 from .task import Plan, Program, RunResult, Verdict
 
 __all__ = [
+    "Advised",
     "Drafted",
+    "Escalated",
     "Event",
     "Executed",
     "Finished",
@@ -60,17 +62,29 @@ class ModelLoaded(Event):
 
 
 @dataclass(frozen=True, slots=True)
+class Advised(Event):
+    """The exact reply of the model that was asked for the steps of a plan, and the steps in it (none: `problem` says
+    why)."""
+
+    model: str
+    reply: str
+    steps: tuple[str, ...]
+    problem: str
+    usage: Usage
+
+
+@dataclass(frozen=True, slots=True)
 class Planned(Event):
     plan: Plan
 
 
 @dataclass(frozen=True, slots=True)
 class Prompted(Event):
-    """The exact prompt of one attempt."""
+    """The exact prompt of one attempt, or of a plan (attempt 0)."""
 
     attempt: int
     kind: str
-    """`draft` or `repair` (or `continue`)."""
+    """`draft` or `repair` (or `continue`), or `plan`."""
     messages: tuple[Message, ...]
     temperature: float
     seed: int | None
@@ -118,6 +132,15 @@ class Judged(Event):
     verdict: Verdict
     decision: str
     """What comes next: `stop`, `redraw`, `repair` or `mend`."""
+
+
+@dataclass(frozen=True, slots=True)
+class Escalated(Event):
+    """The model has given up, and a bigger one goes on."""
+
+    model: str
+    why: str
+    """Why the first one gave up, in one sentence."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,9 +14,12 @@ import sandbox
 from sandbox import Changes, Execution, Policy, Sandbox, Session, choose_kind
 from sandbox.packages import load_set
 
-from .errors import ConfigError, Fault
+from .edits import read_reply
+from .errors import ConfigError, Fault, ModelRejected, ModelUnavailable
 from .events import (
+    Advised,
     Drafted,
+    Escalated,
     Event,
     Executed,
     Finished,
@@ -29,21 +32,22 @@ from .events import (
     Started,
     Tokens,
 )
-from .extract import extract
 from .facts import Facts, look
 from .feedback import explain
 from .judge import answer_of, judge
 from .live import Live, describe_session
 from .mend import mend_crash, mend_statically, same_program
-from .models.base import Message, Model, ModelProfile, OnProgress, Usage
+from .models.base import Completion, Message, Model, ModelProfile, Usage
+from .models.lazy import LazyModel
 from .plan import make_plan
-from .policy import Move, Strategy, Trial, choose_strategy, next_move
+from .policy import Move, Strategy, Trial, choose_strategy, handed_over, next_move
 from .race import Needless, Race, in_background
 from .rewind import rewound, without_comments
+from .steps import Steps, ask_steps, find_steps, wants_steps
 from .store import RunFolder
 from .task import Budget, Outcome, Plan, Program, RunResult, Task, Verdict
 from .view import View
-from .write import Request, Writer, draft_messages, opening_of, repair_messages
+from .write import Request, Writer, draft_messages, edit_messages, opening_of, repair_messages
 
 __all__ = ["Job", "Setup"]
 
@@ -57,6 +61,10 @@ _LONG = 2.0
 """Seconds that a program runs before the next draft is written meanwhile: both want the processor."""
 _LEAST_WALL = 1.0
 """Seconds that an execution gets at least, however little of the budget is left."""
+_PLANNING = 1 / 3
+"""Of the time for a task, what the writing of its steps may take."""
+_OF_A_MODEL = (ConfigError, ModelRejected, ModelUnavailable)
+"""What a second model may fail with, which the first one did well without."""
 
 
 class Cancelled(Exception):
@@ -67,14 +75,17 @@ class Cancelled(Exception):
 class Setup:
     """What a task is solved with."""
 
-    load_model: Callable[[OnProgress], Model]
-    model_name: str
+    model: LazyModel
     sandbox: str | None
     policy: Policy
     budget: Budget
     apply: bool
     strategy: Strategy | None = None
     """None: the one that fits the model."""
+    planner: LazyModel | None = None
+    """Writes the steps of the plan; None: the model itself, if it is a big one."""
+    bigger: LazyModel | None = None
+    """Goes on when the model has given up."""
 
 
 @dataclass(slots=True)
@@ -90,12 +101,15 @@ class Job:
     """The session that the task goes on in; None: each program runs in a fresh one."""
     _started: float = field(default_factory=time.monotonic)
     _trials: list[Trial] = field(default_factory=list[Trial])
+    _earlier: list[Trial] = field(default_factory=list[Trial])
+    """Those of the model that gave up before the one at work."""
     _seen: dict[str, int] = field(default_factory=dict[str, int])
     _usage: Usage = field(default_factory=Usage)
     _best: Trial | None = None
     _best_session: Session | None = None
     """The session of the best trial, open so that its changes can be taken."""
     _model: Model | None = None
+    """The one at work."""
     _sessions: set[Session] = field(default_factory=set[Session])
     """Those that are open."""
     _race: Race | None = None
@@ -137,16 +151,18 @@ class Job:
 
     def _run(self) -> RunResult:
         setup = self.setup
-        self.emit(Started(self._at(), self.folder.id, self.task.text, setup.model_name, choose_kind(setup.sandbox)))
-        loading = in_background(self._load)
+        self.emit(Started(self._at(), self.folder.id, self.task.text, setup.model.name, choose_kind(setup.sandbox)))
+        loading = in_background(lambda: self._load(setup.model))
         with self.live or self._sandbox() as box:
             facts = self._look(box)
-            self._model = self._wait_for(loading)
-            strategy = setup.strategy or choose_strategy(self._model.profile)
-            plan = self._plan(box, facts, strategy, self._model.profile)
+            self._model = model = self._wait_for(loading)
+            strategy = setup.strategy or choose_strategy(model.profile)
+            plan = self._plan(box, facts, strategy, model.profile)
+            plan = self._with_steps(plan, strategy, model)
             self.emit(Planned(self._at(), plan))
             try:
-                return self._solve(box, self._model, plan, strategy)
+                why = self._solve(box, model, plan, strategy)
+                return self._conclude(self._escalate(box, plan, why))
             finally:
                 self._close_best()
                 self.folder.drop_changes()
@@ -160,9 +176,9 @@ class Job:
             store=self.folder.collected,
         )
 
-    def _load(self) -> tuple[Model, float]:
+    def _load(self, model: LazyModel) -> tuple[Model, float]:
         started = time.monotonic()
-        return self.setup.load_model(self._progressed), time.monotonic() - started
+        return model.load(self._progressed), time.monotonic() - started
 
     def _wait_for(self, loading: Future[tuple[Model, float]]) -> Model:
         while not wait([loading], 0.2).done:
@@ -216,13 +232,69 @@ class Job:
         finally:
             self._close(session)
 
-    def _solve(self, box: Sandbox, model: Model, plan: Plan, strategy: Strategy) -> RunResult:
-        writer = Writer(model, self.setup.budget, rewinds=strategy.rewinds)
+    # --- a second model ---
+
+    def _with_steps(self, plan: Plan, strategy: Strategy, model: Model) -> Plan:
+        """`plan` with steps, where a model should write some. One that fails costs a note and nothing else."""
+        planner = self.setup.planner
+        if not wants_steps(strategy, self.task, plan, planner=planner is not None):
+            return plan
+        reply = Completion("")
+        try:
+            if planner not in (None, self.setup.model):
+                self._model = self._wait_for(in_background(lambda: self._load(planner)))
+            reply = self._ask_steps(self._model or model, plan)
+            found = find_steps(reply.text)
+        except _OF_A_MODEL as error:
+            found = Steps(problem=str(error))
+        finally:
+            self._model = model
+        self._check_cancelled()
+        if reply.finish_reason == "cancelled":
+            found = Steps(problem="its time was over")
+        self._usage += reply.usage
+        name = planner.name if planner else model.profile.name
+        self.emit(Advised(self._at(), name, reply.text, found.steps, found.problem, reply.usage))
+        note = f"no steps from {name}: {found.problem}" if found.problem else ""
+        return replace(plan, steps=found.steps, notes="\n".join(filter(None, (plan.notes, note))))
+
+    def _ask_steps(self, model: Model, plan: Plan) -> Completion:
+        with self._deadline(_PLANNING):
+            return ask_steps(
+                model,
+                self.setup.budget,
+                self.task.text,
+                plan,
+                lambda sent: self._prompted(0, sent),
+                lambda text: self._hear(0, text),
+                self._progressed,
+            )
+
+    def _escalate(self, box: Sandbox, plan: Plan, why: str) -> str:
+        """Have the bigger model go on from the best program, if the first one has given up, which `why` says, and time
+        is left. Returns why no program passed."""
+        bigger, passed = self.setup.bigger, self._best is not None and self._best.passed
+        if bigger is None or passed or self._at() >= self.setup.budget.seconds:
+            return why
+        self.emit(Escalated(self._at(), bigger.name, why))
+        self._earlier, self._trials = self._trials, handed_over(self._trials, self._best)
+        try:
+            self._model = self._wait_for(in_background(lambda: self._load(bigger)))
+            failed = self._solve(box, self._model, plan, choose_strategy(self._model.profile))
+        except _OF_A_MODEL as error:
+            return f"{why}; {bigger.name} was of no help: {error}"
+        return f"{bigger.name} gave up, too: {failed}"
+
+    # --- drafts and repairs ---
+
+    def _solve(self, box: Sandbox, model: Model, plan: Plan, strategy: Strategy) -> str:
+        """Draw, run and judge programs until one passes, or nothing is left to do: returns why."""
+        writer = Writer(model, self.setup.budget, rewinds=strategy.rewinds, edits=strategy.edits)
         prompt = self._prompt(plan, strategy)
         ahead = self.live is not None and not strategy.repair_first
         if self.live is not None:
             self.live.is_over = lambda: self._is_won() or self._cancelled.is_set()
-        move, written = Move("draft"), self._given()
+        move, written = self._first_move(strategy), self._given()
         while move.kind != "stop":
             self._check_cancelled()
             trial = written or self._draw(writer, prompt, plan, move, self._trials)
@@ -239,7 +311,11 @@ class Job:
                 if one.verdict is not None:
                     decision = "redraw" if one is not tried[-1] or move.kind == "draft" else move.kind
                     self.emit(Judged(self._at(), one.attempt, one.verdict, decision))
-        return self._conclude(move.why)
+        return move.why
+
+    def _first_move(self, strategy: Strategy) -> Move:
+        """What a model begins with: a draft, unless another one has tried before it."""
+        return next_move(strategy, self._trials, self.setup.budget, self._at()) if self._trials else Move("draft")
 
     def _prompt(self, plan: Plan, strategy: Strategy) -> tuple[Message, ...]:
         if strategy.plain:
@@ -248,7 +324,7 @@ class Job:
 
     def _given(self) -> Trial | None:
         """The program that the task brings along, if it does."""
-        if not self.task.program:
+        if not self.task.program or self._trials:
             return None
         program = Program(self.task.program, "given")
         self._seen[same_program(program.code)] = 1
@@ -338,6 +414,9 @@ class Job:
         if begun:
             return writer.repair(prompt, attempt, begun)
         feedback = explain(base.problem, base.execution, base.verdict)
+        if writer.edits:
+            told = "\n\n".join(filter(None, (feedback, move.problem)))
+            return writer.edit(edit_messages(prompt, base.program.code, told), attempt, base.program.code)
         messages = repair_messages(prompt, base.program.code, feedback)
         return writer.repair(messages, attempt, opening_of(base.program.code, plan.opening))
 
@@ -347,22 +426,25 @@ class Job:
         with self._deadline():
             reply = writer.ask(
                 request,
-                lambda r: self.emit(
-                    Prompted(self._at(), attempt, r.kind, r.messages, r.temperature, r.seed, r.prefill)
-                ),
+                lambda sent: self._prompted(attempt, sent),
                 lambda text: self._hear(attempt, text),
                 self._progressed,
             )
         self._usage += reply.usage
         self._check_cancelled()
-        found = extract(without_comments(reply.text), plan.function)
-        program, problem = (Program(found.code, trial.kind), "") if found.code else (None, found.problem)
+        found = read_reply(without_comments(reply.text), request.edited, plan.function)
+        by = self._model.profile.name if self._model else ""
+        program, problem = (Program(found.code, trial.kind, model=by), "") if found.code else (None, found.problem)
         if reply.finish_reason == "cancelled":
             program, problem = None, "it is not needed any more" if self._is_won() else "its time was over"
         if program is not None and (before := self._seen.setdefault(same_program(found.code), attempt)) != attempt:
             program, problem = None, f"the same program as in attempt {before}"
         self.emit(Drafted(self._at(), attempt, reply.text, reply.finish_reason, program, problem, reply.usage))
         return program, problem
+
+    def _prompted(self, attempt: int, sent: Request) -> None:
+        how = (sent.kind, sent.messages, sent.temperature, sent.seed, sent.prefill)
+        self.emit(Prompted(self._at(), attempt, *how))
 
     def _hear(self, attempt: int, text: str) -> None:
         self.emit(Tokens(self._at(), attempt, text))
@@ -459,11 +541,11 @@ class Job:
         return result
 
     def _result(self, outcome: Outcome, reason: str, changes: Changes | None = None) -> RunResult:
-        best = self._best
+        best, trials = self._best, [*self._earlier, *self._trials]
         result = RunResult(
             outcome,
-            drafts=sum(t.kind == "draft" for t in self._trials),
-            repairs=sum(t.kind == "repair" for t in self._trials),
+            drafts=sum(t.kind == "draft" for t in trials),
+            repairs=sum(t.kind == "repair" for t in trials),
             usage=self._usage,
             seconds=self._at(),
             reason=reason,
@@ -488,10 +570,10 @@ class Job:
         self.emit(Progressed(self._at(), what, share))
 
     @contextlib.contextmanager
-    def _deadline(self) -> Generator[None]:
-        """Cancel the model when the task's time is over."""
+    def _deadline(self, share: float = 1.0) -> Generator[None]:
+        """Cancel the model when the task's time is over, or this share of what is left of it."""
         assert self._model is not None
-        timer = threading.Timer(max(0.0, self.setup.budget.seconds - self._at()), self._model.cancel)
+        timer = threading.Timer(max(0.0, self.setup.budget.seconds - self._at()) * share, self._model.cancel)
         timer.daemon = True
         timer.start()
         try:

@@ -93,8 +93,11 @@ class Plan:
     """Code that reads the input files, for a model whose reply can be begun for it."""
     session: str = ""
     """What the live session holds that the task goes on in, and what was done there before."""
+    steps: tuple[str, ...] = ()
+    """What to do one after the other, as a model wrote it before the first draft."""
     notes: str = ""
-    """What the user should know about how the task was taken: a folder that is not shown, facts that are missing."""
+    """What the user should know about how the task was taken: a folder that is not shown, facts that are missing,
+    steps that could not be had."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,6 +108,8 @@ class Program:
     origin: Literal["draft", "repair", "mend", "given"] = "draft"
     mends: tuple[str, ...] = ()
     """What was mended by code, in words."""
+    model: str = ""
+    """Name of the model that wrote it; empty for a program that was given."""
 
 
 @dataclass(frozen=True, slots=True)

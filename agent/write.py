@@ -13,13 +13,25 @@ from .facts import count_tokens
 from .models.base import Completion, Message, Model, OnProgress, OnToken
 from .task import Budget, Plan
 
-__all__ = ["FENCE", "Request", "Writer", "draft_messages", "opening_of", "repair_messages"]
+__all__ = [
+    "FENCE",
+    "OnRequest",
+    "Request",
+    "Writer",
+    "draft_messages",
+    "edit_messages",
+    "opening_of",
+    "plan_messages",
+    "repair_messages",
+]
 
 FENCE = "```python\n"
 _STOP = "\n```"
 _WARM = 0.8
 _REPAIR = 0.7
 """At 0 a small model copies what failed, to the letter."""
+_EDIT = 0.2
+"""What is to be replaced has to be copied to the letter."""
 _TOP_P = 0.95
 _LEAST_REPLY = 256
 """Tokens that must be left for a reply."""
@@ -31,11 +43,13 @@ class Request:
     """One call of the model."""
 
     kind: str
-    """`draft`, `repair` or `continue`."""
+    """`plan`, `draft`, `repair` or `continue`."""
     messages: tuple[Message, ...]
     temperature: float
     seed: int
     prefill: str = ""
+    edited: str = ""
+    """The program that the reply may edit by search/replace blocks."""
 
 
 OnRequest = Callable[[Request], None]
@@ -51,10 +65,22 @@ def draft_messages(text: str, plan: Plan, hosts: Sequence[str] = ()) -> tuple[Me
     return (Message("system", rules), Message("user", _task(text, plan)))
 
 
-def repair_messages(draft: tuple[Message, ...], code: str, feedback: str) -> tuple[Message, ...]:
+def plan_messages(text: str, plan: Plan) -> tuple[Message, ...]:
+    """The prompt for the steps of a plan: what a draft is told of the task."""
+    return (Message("user", render("plan", task=_task(text, plan))),)
+
+
+def repair_messages(
+    draft: tuple[Message, ...], code: str, feedback: str, prompt: str = "repair"
+) -> tuple[Message, ...]:
     """The prompt of a repair: the draft's, the program that failed, and why."""
     answer = Message("assistant", f"{FENCE}{code.rstrip()}\n```")
-    return (*draft, answer, Message("user", render("repair", feedback=feedback)))
+    return (*draft, answer, Message("user", render(prompt, feedback=feedback)))
+
+
+def edit_messages(draft: tuple[Message, ...], code: str, feedback: str) -> tuple[Message, ...]:
+    """The prompt of a repair by search/replace blocks."""
+    return repair_messages(draft, code, feedback, "repair_edits")
 
 
 def opening_of(code: str, opening: str) -> str:
@@ -76,13 +102,18 @@ def _packages(plan: Plan) -> str:
 
 
 def _task(text: str, plan: Plan) -> str:
-    known = [part for part in (plan.facts, plan.session) if part]
+    known = [part for part in (plan.facts, plan.session, _steps(plan)) if part]
     if plan.function:
         body = render("function", task=text.strip(), function=plan.function)
         return "\n\n".join([*known, body, *_stated(plan)])
     before = [*known, *([_hints(plan)] if plan.hints else [])]
     stated = f"Task: {text.strip()}" if before else text.strip()
     return "\n\n".join([*before, "\n".join([stated, *_rules(text, plan)])])
+
+
+def _steps(plan: Plan) -> str:
+    lines = [f"{number}. {step}" for number, step in enumerate(plan.steps, 1)]
+    return render("steps", steps="\n".join(lines)) if lines else ""
 
 
 def _hints(plan: Plan) -> str:
@@ -106,8 +137,8 @@ def _stated(plan: Plan) -> list[str]:
 class Writer:
     """Asks one model within one budget."""
 
-    def __init__(self, model: Model, budget: Budget, *, rewinds: bool = False) -> None:
-        self._model, self._budget = model, budget
+    def __init__(self, model: Model, budget: Budget, *, rewinds: bool = False, edits: bool = False) -> None:
+        self._model, self._budget, self.edits = model, budget, edits
         self.rewinds = rewinds and model.profile.prefill
         """Whether a repair may go on from the statement that failed."""
 
@@ -127,13 +158,19 @@ class Writer:
         given = self._budget.temperature
         return self._request("repair", messages, _REPAIR if given is None else given, attempt, opening)
 
+    def edit(self, messages: tuple[Message, ...], attempt: int, code: str) -> Request:
+        """The request for a repair of `code` by search/replace blocks."""
+        given = self._budget.temperature
+        seed = self._budget.seed + attempt
+        return Request("repair", messages, _EDIT if given is None else given, seed, edited=code)
+
     def ask(self, request: Request, on_request: OnRequest, on_token: OnToken, on_progress: OnProgress) -> Completion:
-        """The model's reply, continued once when its length was cut.
+        """The model's reply, continued once when its length was cut, unless it is a plan.
 
         Raises `ModelUnavailable`, and `ModelRejected` when the prompt leaves no room for a reply.
         """
         first = self._complete(request, on_request, on_token, on_progress)
-        if first.finish_reason != "length":
+        if first.finish_reason != "length" or request.kind == "plan":
             return first
         rest = self._complete(self._continued(request, first.text), on_request, on_token, on_progress)
         text = rest.text if request.prefill else _joined(first.text, rest.text)

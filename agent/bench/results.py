@@ -64,15 +64,17 @@ class Row:
     """What the hidden tests said."""
     run: str
     """The run's id."""
+    escalated: bool = False
+    """Whether a bigger model went on when the first had given up."""
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> Row:
         """Raises `ValueError` for what is no row."""
         kinds = {"str": str, "int": int, "bool": bool, "float": (int, float)}
         for field in fields(cls):
-            if not isinstance(data.get(field.name), kinds[str(field.type)]):
+            if not isinstance(data.get(field.name, field.default), kinds[str(field.type)]):
                 raise ValueError(f"`{field.name}` is not what it should be")
-        return cls(**{field.name: data[field.name] for field in fields(cls)})
+        return cls(**{field.name: data[field.name] for field in fields(cls) if field.name in data})
 
 
 class Results:

@@ -39,6 +39,10 @@ class Summary:
     """Tasks that the loop calls solved and the hidden tests refuse."""
     wrongly_failed: int
     """Tasks that the loop calls failed and the hidden tests accept."""
+    escalated: int = 0
+    """Tasks that a bigger model went on with."""
+    escalated_solved: int = 0
+    """Those of them that are solved."""
 
 
 def summarise(rows: Sequence[Row]) -> Summary:
@@ -56,7 +60,8 @@ def summarise(rows: Sequence[Row]) -> Summary:
     ]
     wrongly_solved = sum(row.outcome == "solved" for row in unsolved)
     wrongly_failed = sum(row.outcome in ("failed", "gave_up") for row in solved)
-    return Summary(tuple(groups), wrongly_solved, wrongly_failed)
+    escalated = [row for row in rows if row.escalated]
+    return Summary(tuple(groups), wrongly_solved, wrongly_failed, len(escalated), sum(row.solved for row in escalated))
 
 
 def _ranked(names: Sequence[str]) -> list[str]:
