@@ -244,13 +244,13 @@ class Job:
             if planner not in (None, self.setup.model):
                 self._model = self._wait_for(in_background(lambda: self._load(planner)))
             reply = self._ask_steps(self._model or model, plan)
-            found = find_steps(reply.text)
+            found = find_steps(reply.text, cut=reply.finish_reason != "stop")
         except _OF_A_MODEL as error:
             found = Steps(problem=str(error))
         finally:
             self._model = model
         self._check_cancelled()
-        if reply.finish_reason == "cancelled":
+        if reply.finish_reason == "cancelled" and not found.steps:
             found = Steps(problem="its time was over")
         self._usage += reply.usage
         name = planner.name if planner else model.profile.name

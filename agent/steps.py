@@ -24,7 +24,7 @@ _CHARS = 300
 _REPLY_TOKENS = 1024
 _LONG_TASK = 120
 """Tokens of a task that is worth a plan without any file."""
-_FENCE = re.compile(r"^[ \t]*```.*?(?:^[ \t]*```[ \t]*$|\Z)", re.DOTALL | re.MULTILINE)
+_FENCE = re.compile(r"^[ \t]*```[ \t]*\w.*?(?:^[ \t]*```[ \t]*$|\Z)", re.DOTALL | re.MULTILINE)
 _NUMBERED = re.compile(r"[ \t]*(?:\*\*)?(?:step )?\d{1,2}[.):](?:\*\*)?[ \t]+(?=\S)", re.IGNORECASE)
 _BULLET = re.compile(r"[ \t]*[-*•][ \t]+(?=\S)")
 
@@ -63,9 +63,12 @@ def ask_steps(
     return Writer(model, least).ask(request, on_request, on_token, on_progress)
 
 
-def find_steps(reply: str) -> Steps:
-    """The steps in a reply: its numbered lines with what belongs to each, else its bullets; code is left out."""
-    lines = _FENCE.sub("", plain_reply(reply)).splitlines()
+def find_steps(reply: str, *, cut: bool = False) -> Steps:
+    """The steps in a reply: its numbered lines with what belongs to each, else its bullets; code is left out, and of a
+    reply that was `cut` the last line."""
+    text = plain_reply(reply)
+    text = text.rpartition("\n")[0] if cut else text
+    lines = _FENCE.sub("", text).splitlines()
     for mark in (_NUMBERED, _BULLET):
         if found := _marked(lines, mark):
             return Steps(tuple(found[:_MOST]))

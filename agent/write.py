@@ -27,6 +27,8 @@ __all__ = [
 
 FENCE = "```python\n"
 _STOP = "\n```"
+_STOP_PLAN = "```python"
+"""Small models like to write the program at once, in spite of all."""
 _WARM = 0.8
 _REPAIR = 0.7
 """At 0 a small model copies what failed, to the letter."""
@@ -198,7 +200,7 @@ class Writer:
             temperature=request.temperature,
             top_p=_TOP_P if request.temperature else 1.0,
             max_tokens=self._room(request),
-            stop=(_STOP,) if request.prefill else (),
+            stop=(_STOP_PLAN,) if request.kind == "plan" else (_STOP,) if request.prefill else (),
             seed=request.seed,
             prefill=request.prefill,
             on_token=on_token,

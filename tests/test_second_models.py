@@ -92,6 +92,7 @@ def script(path: Path, *replies: str, **more: Any) -> str:
         ("1. Read it\n   - with csv\n   - skip blanks\n2. Print", ("Read it - with csv - skip blanks", "Print")),
         ("- Read it\n* Print it", ("Read it", "Print it")),
         ("1. Read it\n```python\n2. x = 1\n```\n2. Print it", ("Read it", "Print it")),
+        ("```\n1. Read it\n2. Print it\n```\n", ("Read it", "Print it")),
         ("<think>1. Hm\n</think>1. Read it", ("Read it",)),
         ("".join(f"{n}. step\n" for n in range(1, 30)), ("step",) * 8),
         ("1. " + "x" * 9000, ("x" * 300,)),
@@ -105,6 +106,11 @@ def test_the_steps_in_a_reply(reply: str, steps: tuple[str, ...]) -> None:
 @pytest.mark.parametrize("reply", ["", " \n", "Just do it.", fenced("1. x"), "<think>1. never ends"])
 def test_a_reply_without_steps_says_so(reply: str) -> None:
     assert find_steps(reply).steps == () and find_steps(reply).problem
+
+
+def test_the_last_line_of_a_reply_that_was_cut_is_no_step() -> None:
+    assert find_steps("1. Read it\n2. Pri", cut=True).steps == ("Read it",)
+    assert find_steps("1. Rea", cut=True).problem
 
 
 def test_who_writes_steps() -> None:
@@ -152,7 +158,7 @@ def test_a_second_model_plans_for_a_small_one(stage: Stage) -> None:
     result = stage.play(model, "Write f(x).\n>>> f(1)\n1\n", budget=Budget(drafts=1), planner_model=planner)
     assert f"Steps:\n{STEPS}\n\nWrite f(x)" in model.calls[0].messages[-1].content
     assert [len(m.calls) for m in (planner, model)] == [1, 1]
-    assert planner.calls[0].max_tokens == 1024
+    assert (planner.calls[0].max_tokens, planner.calls[0].stop) == (1024, ("```python",))
     first, second = stage.of(ModelLoaded)
     assert (first.model, second.model) == ("little", "big")
     assert result.usage.prompt_tokens == sum(e.usage.prompt_tokens for e in (*stage.of(Advised), *stage.of(Drafted)))
@@ -179,10 +185,14 @@ def test_a_planner_that_cannot_be_opened_costs_a_note(stage: Stage, tmp_path: Pa
 
 @jail
 def test_a_slow_planner_leaves_time_for_the_program(stage: Stage) -> None:
-    planner = big(STEPS * 500, pause=0.05)
-    result = stage.play(small("x = 42"), "Set x", "x == 42", planner_model=planner, budget=Budget(seconds=6))
+    budget = Budget(seconds=6)
+    planner = big("word " * 5000, f"{STEPS}\n{'word ' * 5000}", pause=0.05)
+    result = stage.play(small("x = 42"), "Set x", "x == 42", planner_model=planner, budget=budget)
     assert result.outcome == "solved"
     assert stage.of(Advised)[0].problem == "its time was over"
+    result = stage.play(small("x = 42"), "Set x", "x == 42", planner_model=planner, budget=budget)
+    assert result.outcome == "solved"
+    assert stage.of(Advised)[0].steps == find_steps(STEPS).steps  # what was written until then
 
 
 @jail
