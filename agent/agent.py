@@ -21,7 +21,8 @@ from .errors import ConfigError, RunFailed
 from .events import Event, Finished
 from .live import Live, live_in
 from .loop import Job, Setup
-from .models import DEFAULT_MODEL, Model, OnProgress, open_model
+from .models import Model
+from .models.lazy import LazyModel
 from .policy import find_strategy
 from .settings import load_settings
 from .store import RunFolder, create_run
@@ -59,6 +60,9 @@ class Agent:
     `runs` says where runs are kept: True for the user's data folder, a path, or False for a temporary folder that
     goes with the agent (and with it the changes of its results). With `apply`, the changes of a program that passed
     are written to the folder at once. `strategy` is one of `agent.policy.STRATEGIES` (None: by the model's size).
+    `planner_model` and `escalate_model` are models like `model`, opened when they are needed and closed with the agent:
+    the first writes the steps of a plan before the first draft; the second goes on, as its own size demands, when
+    `model` has given up. Raises `ConfigError` for arguments that cannot be.
     """
 
     def __init__(
@@ -71,15 +75,18 @@ class Agent:
         apply: bool = False,
         runs: bool | Path = True,
         strategy: str | None = None,
+        planner_model: Model | BaseChatModel | str | None = None,
+        escalate_model: Model | BaseChatModel | str | None = None,
     ) -> None:
-        self._spec = model if isinstance(model, str) else None
-        self._given = None if model is None or isinstance(model, str) else open_model(model)
-        self._opened: Model | None = None
+        self._model = LazyModel(model)
+        self._planner = _second(planner_model, self._model)
+        self._bigger = _second(escalate_model, self._model, self._planner)
         self._sandbox, self._budget = sandbox and choose_kind(sandbox), budget or Budget()
         self._policy = policy or Policy(minimum_tier=load_settings().minimum_tier)
         self._apply, self._strategy = apply, find_strategy(strategy) if strategy else None
+        if self._strategy and self._strategy.plain and (self._planner or self._bigger):
+            raise ConfigError("the policy `plain` is one draft of one model", hint="leave out the second model")
         self._runs = self._runs_folder(runs)
-        self._lock = threading.Lock()
         self._jobs: set[_Running] = set()
 
     def stream(
@@ -130,12 +137,11 @@ class Agent:
             running.job.cancel()
 
     def close(self) -> None:
-        """End the tasks in progress and free the model that this agent opened."""
+        """End the tasks in progress and free the models that this agent opened."""
         self.cancel()
-        with self._lock:
-            opened, self._opened = self._opened, None
-        if opened is not None:
-            opened.close()
+        for model in (self._model, self._planner, self._bigger):
+            if model is not None:
+                model.close()
 
     def __enter__(self) -> Agent:
         return self
@@ -152,19 +158,6 @@ class Agent:
         weakref.finalize(self, scratch.close)
         return scratch.path
 
-    def _load(self, on_progress: OnProgress) -> Model:
-        """The model, opened once. Raises `ModelUnavailable`."""
-        if self._given is not None:
-            return self._given
-        with self._lock:
-            if self._opened is None:
-                self._opened = open_model(self._spec, on_progress=on_progress)
-            return self._opened
-
-    def _model_name(self) -> str:
-        model = self._given or self._opened
-        return model.profile.name if model else self._spec or load_settings().model or DEFAULT_MODEL
-
     def _events(self, task: Task, view: View, live: Live | None = None) -> Generator[Event]:
         running = _Running(self._setup(), task, view, create_run(self._runs), live)
         self._jobs.add(running)
@@ -176,7 +169,9 @@ class Agent:
 
     def _setup(self) -> Setup:
         limits = (self._policy, self._budget)
-        return Setup(self._load, self._model_name(), self._sandbox, *limits, self._apply, self._strategy)
+        return Setup(
+            self._model, self._sandbox, *limits, self._apply, self._strategy, planner=self._planner, bigger=self._bigger
+        )
 
 
 class _Running:
@@ -188,7 +183,9 @@ class _Running:
         self.job = Job(setup, task, view, folder, self._emit, live)
         _keep_inputs(view, folder)
         packages = load_set(setup.policy.packages) if setup.policy.packages else None
-        used = {"model": setup.model_name, "sandbox": setup.sandbox, "budget": setup.budget, "packages": packages}
+        used = {"model": setup.model.name, "sandbox": setup.sandbox, "budget": setup.budget, "packages": packages}
+        used |= {"planner_model": setup.planner and setup.planner.name}
+        used |= {"escalate_model": setup.bigger and setup.bigger.name}
         strategy = setup.strategy and setup.strategy.name
         folder.save_task(task, **used, strategy=strategy, live=live is not None)
         self._trace = Trace(folder.trace)
@@ -235,6 +232,14 @@ class _Running:
         finally:
             self._trace.close()
             self._queue.put(_End(error))
+
+
+def _second(model: Model | BaseChatModel | str | None, *others: LazyModel | None) -> LazyModel | None:
+    """A second model: one of the others where it has the same name, so that nothing is loaded twice."""
+    if model is None:
+        return None
+    lazy = LazyModel(model, checked=True)
+    return next((one for one in others if one is not None and lazy.spec and one.spec == lazy.spec), lazy)
 
 
 def _task(

@@ -6,20 +6,21 @@ import contextlib
 import threading
 from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 
+from .edits import read_reply
 from .errors import Fault
 from .events import Drafted, Event, Prompted, Sampled, Tokens
-from .extract import extract
 from .feedback import explain
 from .mend import same_program
 from .models.base import Completion, Message, Model, OnProgress, Usage
 from .outcome import find_calls
-from .policy import Move, Trial
+from .policy import Move, Strategy, Trial
 from .rewind import rewound, without_comments
 from .task import Budget, Plan, Program
-from .write import Request, Writer, calls_messages, opening_of, repair_messages
+from .write import Request, Writer, calls_messages, edit_messages, opening_of, repair_messages
 
-__all__ = ["Asker", "Listener"]
+__all__ = ["Asker", "Listener", "cancelled_after"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +40,16 @@ class Listener:
     is_won: Callable[[], bool]
     """Whether a program has passed already."""
 
+    def asked(self, attempt: int, request: Request) -> None:
+        """A request for the reply number `attempt` is sent."""
+        how = (request.kind, request.messages, request.temperature, request.seed, request.prefill, request.n)
+        self.emit(Prompted(self.at(), attempt, *how))
+
+    def told(self, attempt: int, text: str) -> None:
+        """A piece of a reply came."""
+        self.emit(Tokens(self.at(), attempt, text))
+        self.heard()
+
 
 class Asker:
     """Asks `model` within one budget. `seen` holds every program of the task that was written, with its attempt."""
@@ -49,13 +60,12 @@ class Asker:
         budget: Budget,
         prompt: tuple[Message, ...],
         plan: Plan,
+        strategy: Strategy,
         listener: Listener,
         seen: dict[str, int],
-        *,
-        rewinds: bool = False,
     ) -> None:
         self._model, self._budget, self._seen = model, budget, seen
-        self._writer = Writer(model, budget, rewinds=rewinds)
+        self._writer = Writer(model, budget, rewinds=strategy.rewinds, edits=strategy.edits)
         self._prompt, self._listener = prompt, listener
         self._longest = 0
         """Tokens of the longest reply."""
@@ -85,6 +95,9 @@ class Asker:
         if begun:
             return writer.repair(self._prompt, attempt, begun)
         feedback = explain(base.problem, base.execution, base.verdict)
+        if writer.edits:
+            told = "\n\n".join(filter(None, (feedback, move.problem)))
+            return writer.edit(edit_messages(self._prompt, base.program.code, told), attempt, base.program.code)
         messages = repair_messages(self._prompt, base.program.code, feedback)
         return writer.repair(messages, attempt, opening_of(base.program.code, self.plan.opening))
 
@@ -115,17 +128,9 @@ class Asker:
 
     def _ask(self, request: Request, attempt: int) -> list[Completion]:
         """The replies to a request whose first one is number `attempt`."""
-
-        def told(r: Request) -> None:
-            asked = (r.kind, r.messages, r.temperature, r.seed, r.prefill, r.n)
-            self._tell(Prompted(self._at(), attempt, *asked))
-
-        def heard(text: str) -> None:
-            self._tell(Tokens(self._at(), attempt, text))
-            self._listener.heard()
-
-        how = (request, told, heard, self._listener.progressed)
-        with self._deadline():
+        listener = self._listener
+        how = (request, partial(listener.asked, attempt), partial(listener.told, attempt), listener.progressed)
+        with cancelled_after(self._budget.seconds - self._at(), self._model):
             replies = [self._writer.ask(*how)] if request.max_tokens is None else self._writer.ask_at_once(*how)
         self._listener.spent(_cost(replies))
         self._listener.check_cancelled()
@@ -139,37 +144,39 @@ class Asker:
             why = "it is not needed any more" if self._listener.is_won() else "its time was over"
             read = replace(trial, problem=why)
         else:
-            read = self._with_program(trial, reply.text)
+            read = self._with_program(trial, reply.text, request.edited)
         said = (reply.text, reply.finish_reason, read.program, read.problem, reply.usage)
         self._tell(Drafted(self._at(), trial.attempt, *said))
         return read
 
-    def _with_program(self, trial: Trial, reply: str) -> Trial:
-        """`trial` with the program in a reply; without one where it was tried before."""
-        found = extract(without_comments(reply), self.plan.function)
+    def _with_program(self, trial: Trial, reply: str, edited: str) -> Trial:
+        """`trial` with the program in a reply, which may hold edits of the program `edited`; without one where it was
+        tried before."""
+        found = read_reply(without_comments(reply), edited, self.plan.function)
         if not found.code:
             return replace(trial, problem=found.problem)
         before = self._seen.setdefault(same_program(found.code), trial.attempt)
         if before != trial.attempt:
             return replace(trial, problem=f"the same program as in attempt {before}", repeats=before)
-        return replace(trial, program=Program(found.code, "repair" if trial.kind == "repair" else "draft"))
-
-    @contextlib.contextmanager
-    def _deadline(self) -> Generator[None]:
-        """Cancel the model when the task's time is over."""
-        timer = threading.Timer(max(0.0, self._budget.seconds - self._at()), self._model.cancel)
-        timer.daemon = True
-        timer.start()
-        try:
-            yield
-        finally:
-            timer.cancel()
+        return replace(trial, program=Program(found.code, trial.kind, model=self._model.profile.name))
 
     def _at(self) -> float:
         return self._listener.at()
 
     def _tell(self, event: Event) -> None:
         self._listener.emit(event)
+
+
+@contextlib.contextmanager
+def cancelled_after(seconds: float, model: Model) -> Generator[None]:
+    """Cancels the calls of `model` when they go on for longer."""
+    timer = threading.Timer(max(0.0, seconds), model.cancel)
+    timer.daemon = True
+    timer.start()
+    try:
+        yield
+    finally:
+        timer.cancel()
 
 
 def _drafts(trials: Sequence[Trial]) -> int:

@@ -12,7 +12,9 @@ from .models.base import Message, ModelProfile, Usage
 from .task import Plan, Program, RunResult, Verdict
 
 __all__ = [
+    "Advised",
     "Drafted",
+    "Escalated",
     "Event",
     "Executed",
     "Finished",
@@ -61,17 +63,29 @@ class ModelLoaded(Event):
 
 
 @dataclass(frozen=True, slots=True)
+class Advised(Event):
+    """The exact reply of the model that was asked for the steps of a plan, and the steps in it (none: `problem` says
+    why)."""
+
+    model: str
+    reply: str
+    steps: tuple[str, ...]
+    problem: str
+    usage: Usage
+
+
+@dataclass(frozen=True, slots=True)
 class Planned(Event):
     plan: Plan
 
 
 @dataclass(frozen=True, slots=True)
 class Prompted(Event):
-    """The exact prompt of one attempt."""
+    """The exact prompt of one attempt, or of a plan (attempt 0)."""
 
     attempt: int
     kind: str
-    """`draft` or `repair` (or `continue`), or `calls`, of attempt 0, for calls of the function asked for."""
+    """`draft` or `repair` (or `continue`), or of attempt 0 `plan`, or `calls` of the function asked for."""
     messages: tuple[Message, ...]
     temperature: float
     seed: int | None
@@ -132,6 +146,15 @@ class Judged(Event):
     verdict: Verdict
     decision: str
     """What comes next: `stop`, `redraw`, `repair`, or `compare`: it passed, and is compared with further drafts."""
+
+
+@dataclass(frozen=True, slots=True)
+class Escalated(Event):
+    """The model has given up, and a bigger one goes on."""
+
+    model: str
+    why: str
+    """Why the first one gave up, in one sentence."""
 
 
 @dataclass(frozen=True, slots=True)

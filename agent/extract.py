@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from .source import parse, try_parse
 
-__all__ = ["Extract", "extract", "parses"]
+__all__ = ["Extract", "extract", "find_error", "parses", "plain_reply"]
 
 _THINK = re.compile(r"<think(?:ing)?>.*?(?:</think(?:ing)?>|\Z)", re.DOTALL | re.IGNORECASE)
 _FENCE = re.compile(
@@ -49,7 +49,7 @@ class Extract:
 def extract(reply: str, function: str | None = None) -> Extract:
     """The program in `reply`. Among several blocks: the one that defines `function`, else the longest that parses,
     or all of them joined when only together they define what they use."""
-    text = _THINK.sub("", reply).replace("\r\n", "\n").replace("\r", "\n")
+    text = plain_reply(reply)
     blocks = _blocks(text)
     programs = [code for code in map(_repaired, blocks or [text]) if code]
     if not programs:
@@ -57,9 +57,14 @@ def extract(reply: str, function: str | None = None) -> Extract:
     return Extract(_best(programs, function))
 
 
+def plain_reply(reply: str) -> str:
+    """`reply` without what the model thought aloud, its lines ended by newlines alone."""
+    return _THINK.sub("", reply).replace("\r\n", "\n").replace("\r", "\n")
+
+
 def parses(code: str) -> bool:
     """Whether `code` is Python with at least one statement."""
-    return _error(code) is None
+    return find_error(code) is None
 
 
 def _blocks(text: str) -> list[str]:
@@ -165,10 +170,10 @@ def _problem(blocks: list[str]) -> str:
         return "the reply is empty"
     if "```" not in text and not re.search(r"^\s*(import|from|def|class|for|print)\b", text, re.M):
         return "the reply holds no code"
-    return _error(_untagged(text.strip("\n"))) or "the reply holds no code"
+    return find_error(_untagged(text.strip("\n"))) or "the reply holds no code"
 
 
-def _error(code: str) -> str | None:
+def find_error(code: str) -> str | None:
     """Why `code` is no program, or None when it is one."""
     try:
         tree = parse(code)

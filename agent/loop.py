@@ -9,23 +9,38 @@ import time
 from collections.abc import Callable, Generator, Sequence
 from concurrent.futures import Future, wait
 from dataclasses import dataclass, field, replace
+from functools import partial
 
 import sandbox
 from sandbox import Changes, Execution, Policy, Sandbox, Session, choose_kind
 from sandbox.packages import load_set
 
-from .asking import Asker, Listener
+from .asking import Asker, Listener, cancelled_after
 from .comparing import Comparer, choose
-from .errors import ConfigError, Fault
-from .events import Event, Executed, Finished, Judged, Mended, ModelLoaded, Planned, Progressed, Started
+from .errors import ConfigError, Fault, ModelRejected, ModelUnavailable
+from .events import (
+    Advised,
+    Escalated,
+    Event,
+    Executed,
+    Finished,
+    Judged,
+    Mended,
+    ModelLoaded,
+    Planned,
+    Progressed,
+    Started,
+)
 from .facts import Facts, look
 from .judge import answer_of, judge
 from .live import Live, describe_session
 from .mend import mend_crash, mend_statically, same_program
-from .models.base import Message, Model, ModelProfile, OnProgress, Usage
+from .models.base import Completion, Message, Model, ModelProfile, Usage
+from .models.lazy import LazyModel
 from .plan import make_plan
-from .policy import Move, Strategy, Trial, choose_strategy, is_agreed, next_move
+from .policy import Move, Strategy, Trial, choose_strategy, handed_over, is_agreed, next_move
 from .race import Needless, Race, in_background
+from .steps import Steps, ask_steps, find_steps, wants_steps
 from .store import RunFolder
 from .task import Agreement, Budget, Outcome, Plan, Program, RunResult, Task, Verdict
 from .view import View
@@ -43,6 +58,10 @@ _LONG = 2.0
 """Seconds that a program runs before the next draft is written meanwhile: both want the processor."""
 _LEAST_WALL = 1.0
 """Seconds that an execution gets at least, however little of the budget is left."""
+_PLANNING = 1 / 3
+"""Of the time for a task, what the writing of its steps may take."""
+_OF_A_MODEL = (ConfigError, ModelRejected, ModelUnavailable)
+"""What a second model may fail with, which the first one did well without."""
 
 
 class Cancelled(Exception):
@@ -53,14 +72,17 @@ class Cancelled(Exception):
 class Setup:
     """What a task is solved with."""
 
-    load_model: Callable[[OnProgress], Model]
-    model_name: str
+    model: LazyModel
     sandbox: str | None
     policy: Policy
     budget: Budget
     apply: bool
     strategy: Strategy | None = None
     """None: the one that fits the model."""
+    planner: LazyModel | None = None
+    """Writes the steps of the plan; None: the model itself, if it is a big one."""
+    bigger: LazyModel | None = None
+    """Goes on when the model has given up."""
 
 
 @dataclass(slots=True)
@@ -76,6 +98,8 @@ class Job:
     """The session that the task goes on in; None: each program runs in a fresh one."""
     _started: float = field(default_factory=time.monotonic)
     _trials: list[Trial] = field(default_factory=list[Trial])
+    _earlier: list[Trial] = field(default_factory=list[Trial])
+    """Those of the model that gave up before the one at work."""
     _seen: dict[str, int] = field(default_factory=dict[str, int])
     _usage: Usage = field(default_factory=Usage)
     _best: Trial | None = None
@@ -84,6 +108,7 @@ class Job:
     """By attempt the session of the best trial, and of each that passed: open, so that its changes can be taken."""
     _agreement: Agreement | None = None
     _model: Model | None = None
+    """The one at work."""
     _sessions: set[Session] = field(default_factory=set[Session])
     """Those that are open."""
     _race: Race | None = None
@@ -125,16 +150,18 @@ class Job:
 
     def _run(self) -> RunResult:
         setup = self.setup
-        self.emit(Started(self._at(), self.folder.id, self.task.text, setup.model_name, choose_kind(setup.sandbox)))
-        loading = in_background(self._load)
+        self.emit(Started(self._at(), self.folder.id, self.task.text, setup.model.name, choose_kind(setup.sandbox)))
+        loading = in_background(lambda: self._load(setup.model))
         with self.live or self._sandbox() as box:
             facts = self._look(box)
-            self._model = self._wait_for(loading)
-            strategy = setup.strategy or choose_strategy(self._model.profile)
-            plan = self._plan(box, facts, strategy, self._model.profile)
+            self._model = model = self._wait_for(loading)
+            strategy = setup.strategy or choose_strategy(model.profile)
+            plan = self._plan(box, facts, strategy, model.profile)
+            plan = self._with_steps(plan, strategy, model)
             self.emit(Planned(self._at(), plan))
             try:
-                return self._solve(box, self._model, plan, strategy)
+                why = self._solve(box, model, plan, strategy)
+                return self._conclude(self._escalate(box, plan, why))
             finally:
                 self._close_kept()
                 self.folder.drop_changes()
@@ -148,9 +175,9 @@ class Job:
             store=self.folder.collected,
         )
 
-    def _load(self) -> tuple[Model, float]:
+    def _load(self, model: LazyModel) -> tuple[Model, float]:
         started = time.monotonic()
-        return self.setup.load_model(self._progressed), time.monotonic() - started
+        return model.load(self._progressed), time.monotonic() - started
 
     def _wait_for(self, loading: Future[tuple[Model, float]]) -> Model:
         while not wait([loading], 0.2).done:
@@ -198,13 +225,63 @@ class Job:
         with self._opened(box) as session:
             return session.execute(code, wall_seconds=_OPENING_SECONDS).ok
 
-    def _solve(self, box: Sandbox, model: Model, plan: Plan, strategy: Strategy) -> RunResult:
+    # --- a second model ---
+
+    def _with_steps(self, plan: Plan, strategy: Strategy, model: Model) -> Plan:
+        """`plan` with steps, where a model should write some. One that fails costs a note and nothing else."""
+        planner = self.setup.planner
+        if not wants_steps(strategy, self.task, plan, planner=planner is not None):
+            return plan
+        reply = Completion("")
+        try:
+            if planner not in (None, self.setup.model):
+                self._model = self._wait_for(in_background(lambda: self._load(planner)))
+            reply = self._ask_steps(self._model or model, plan)
+            found = find_steps(reply.text, cut=reply.finish_reason != "stop")
+        except _OF_A_MODEL as error:
+            found = Steps(problem=str(error))
+        finally:
+            self._model = model
+        self._check_cancelled()
+        if reply.finish_reason == "cancelled" and not found.steps:
+            found = Steps(problem="its time was over")
+        self._spend(reply.usage)
+        name = planner.name if planner else model.profile.name
+        self.emit(Advised(self._at(), name, reply.text, found.steps, found.problem, reply.usage))
+        note = f"no steps from {name}: {found.problem}" if found.problem else ""
+        return replace(plan, steps=found.steps, notes="\n".join(filter(None, (plan.notes, note))))
+
+    def _ask_steps(self, model: Model, plan: Plan) -> Completion:
+        listener = self._listener()
+        hears = (partial(listener.asked, 0), partial(listener.told, 0), self._progressed)
+        with cancelled_after((self.setup.budget.seconds - self._at()) * _PLANNING, model):
+            return ask_steps(model, self.setup.budget, self.task.text, plan, *hears)
+
+    def _escalate(self, box: Sandbox, plan: Plan, why: str) -> str:
+        """Have the bigger model go on from the best program, if the first one has given up, which `why` says, and time
+        is left. Returns why no program passed."""
+        bigger, passed = self.setup.bigger, self._best is not None and self._best.passed
+        if bigger is None or passed or self._at() >= self.setup.budget.seconds:
+            return why
+        self.emit(Escalated(self._at(), bigger.name, why))
+        self._earlier, self._trials = self._trials, handed_over(self._trials, self._best)
+        try:
+            self._model = self._wait_for(in_background(lambda: self._load(bigger)))
+            failed = self._solve(box, self._model, plan, choose_strategy(self._model.profile))
+        except _OF_A_MODEL as error:
+            return f"{why}; {bigger.name} was of no help: {error}"
+        return f"{bigger.name} gave up, too: {failed}"
+
+    # --- drafts and repairs ---
+
+    def _solve(self, box: Sandbox, model: Model, plan: Plan, strategy: Strategy) -> str:
+        """Draw, run and judge programs until one is taken, or nothing is left to do: returns why."""
         asker = self._asker(model, plan, strategy)
         comparer = self._comparer(box, asker, strategy)
         ahead = self.live is not None and not strategy.repair_first
         if self.live is not None:
             self.live.is_over = lambda: self._is_won() or self._cancelled.is_set()
-        move, drawn = Move("draft"), self._given()
+        move, drawn = self._first_move(strategy), self._given()
         while move.kind != "stop":
             self._check_cancelled()
             drawn = drawn or self._draw(asker, move)
@@ -219,7 +296,11 @@ class Job:
             if drawn and move.kind != "stop":
                 move = Move("draft")
             self._tell_verdicts(tried, move)
-        return self._conclude(move.why)
+        return move.why
+
+    def _first_move(self, strategy: Strategy) -> Move:
+        """What a model begins with: a draft, unless another one has tried before it."""
+        return next_move(strategy, self._trials, self.setup.budget, self._at()) if self._trials else Move("draft")
 
     def _draw(self, asker: Asker, move: Move) -> list[Trial]:
         """The model's next replies; none when it fails and there is a program that passed."""
@@ -238,7 +319,11 @@ class Job:
                 self.emit(Judged(self._at(), one.attempt, one.verdict, decision))
 
     def _asker(self, model: Model, plan: Plan, strategy: Strategy) -> Asker:
-        listener = Listener(
+        prompt = self._prompt(plan, strategy)
+        return Asker(model, self.setup.budget, prompt, plan, strategy, self._listener(), self._seen)
+
+    def _listener(self) -> Listener:
+        return Listener(
             at=self._at,
             emit=self.emit,
             progressed=self._progressed,
@@ -247,8 +332,6 @@ class Job:
             check_cancelled=self._check_cancelled,
             is_won=self._is_won,
         )
-        prompt = self._prompt(plan, strategy)
-        return Asker(model, self.setup.budget, prompt, plan, listener, self._seen, rewinds=strategy.rewinds)
 
     def _comparer(self, box: Sandbox, asker: Asker, strategy: Strategy) -> Comparer:
         """Nothing is compared where a program was given, which is to stay what it is, nor in a live session, where
@@ -264,7 +347,7 @@ class Job:
 
     def _given(self) -> list[Trial]:
         """The program that the task brings along, if it does."""
-        if not self.task.program:
+        if not self.task.program or self._trials:
             return []
         program = Program(self.task.program, "given")
         self._seen[same_program(program.code)] = 1
@@ -441,11 +524,11 @@ class Job:
         return result
 
     def _result(self, outcome: Outcome, reason: str, changes: Changes | None = None) -> RunResult:
-        best = self._best
+        best, trials = self._best, [*self._earlier, *self._trials]
         result = RunResult(
             outcome,
-            drafts=sum(t.kind == "draft" for t in self._trials),
-            repairs=sum(t.kind == "repair" for t in self._trials),
+            drafts=sum(t.kind == "draft" for t in trials),
+            repairs=sum(t.kind == "repair" for t in trials),
             usage=self._usage,
             seconds=self._at(),
             reason=reason,

@@ -13,6 +13,7 @@ from .errors import ConfigError
 from .events import Event, Executed, Finished, Judged, to_json
 from .models.base import Model
 from .packages import find_recorded
+from .policy import PLAIN
 from .store import Run, load_run
 from .task import Budget, RunResult
 
@@ -60,7 +61,8 @@ def replay(run: Run | str, *, sandbox: str | None = None) -> ReplayReport:
     recording = _recording(found)
     if found.task is None or not recording.replies:
         raise ConfigError(f"run {found.id} recorded no reply", hint=_ANOTHER)
-    model = _scripted(recording)
+    model = _scripted(recording.replies, recording.profile)
+    bigger = recording.bigger and _scripted(recording.bigger.replies, recording.bigger.profile)
     policy = Policy(packages=find_recorded(found.packages) if found.packages else None)
     agent = Agent(
         model,
@@ -69,17 +71,28 @@ def replay(run: Run | str, *, sandbox: str | None = None) -> ReplayReport:
         budget=recording.budget,
         runs=False,
         strategy=found.strategy,
+        # Who has nothing to say costs a note: so no steps are asked for where none were.
+        planner_model=None if found.strategy == PLAIN.name else _scripted(recording.advice, {"name": "planner"}),
+        escalate_model=bigger,
     )
     with agent:
         events = list(agent.stream(found.replayable_task()))
     result = next(e.result for e in events if isinstance(e, Finished))
     differences = tuple(_differences(recording.said, _said(_comparable(events))))
-    return ReplayReport(found.id, recording.attempts, result, differences, _notes(found))
+    attempts = recording.attempts + (recording.bigger.attempts if recording.bigger else 0)
+    return ReplayReport(found.id, attempts, result, differences, _notes(found))
 
 
 _ANOTHER = "choose another run: `sandsmith runs` lists them"
 _Said = dict[str, dict[int, dict[str, Any]]]
 """What is compared of each attempt's last event, by kind of event and attempt."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Bigger:
+    replies: tuple[str, ...]
+    attempts: int
+    profile: dict[str, Any]
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,16 +105,34 @@ class _Recording:
     profile: dict[str, Any]
     budget: Budget
     said: _Said
+    advice: tuple[str, ...] = ()
+    """What the model said that was asked for steps, whichever that was."""
+    bigger: _Bigger | None = None
+    """The model that went on when the first had given up."""
 
 
 def _recording(run: Run) -> _Recording:
     """The recording of `run`. Raises `ConfigError` for a trace that this program has not written so."""
     events = run.events()
     try:
-        replies = tuple(str(e["reply"]) for e in events if e.get("event") in ("drafted", "sampled"))
-        return _Recording(replies, len(_of(events, "drafted")), _profile(events), _budget(events), _said(events))
+        mine, later = _parted(events)
+        advice = tuple(str(e["reply"]) for e in _of(mine, "advised"))
+        bigger = None if later is None else _Bigger(_replies(later), len(_of(later, "drafted")), _profile(later))
+        budget, said = _budget(mine, later or ()), _said(events)
+        attempts = len(_of(mine, "drafted"))
+        return _Recording(_replies(mine), attempts, _profile(mine), budget, said, advice, bigger)
     except (KeyError, TypeError, ValueError, OverflowError, AttributeError) as error:
         raise ConfigError(f"the trace of run {run.id} is damaged: {error!r}", hint=_ANOTHER) from None
+
+
+def _parted(events: list[dict[str, Any]]) -> tuple[list[dict[str, Any]], list[dict[str, Any]] | None]:
+    """The events before a bigger model went on, and those after; None when none did."""
+    at = next((i for i, e in enumerate(events) if e.get("event") == "escalated"), None)
+    return (events, None) if at is None else (events[:at], events[at + 1 :])
+
+
+def _replies(events: Sequence[dict[str, Any]]) -> tuple[str, ...]:
+    return tuple(str(e["reply"]) for e in events if e.get("event") in ("drafted", "sampled"))
 
 
 def _of(events: Sequence[dict[str, Any]], kind: str) -> list[dict[str, Any]]:
@@ -128,18 +159,24 @@ _PROFILE = {
 }
 
 
-def _scripted(recording: _Recording) -> Model:
+def _scripted(replies: Sequence[str], profile: dict[str, Any]) -> Model:
     """A model that gives the recorded replies."""
     from .models.scripted import ScriptedModel
 
-    return ScriptedModel(recording.replies, **recording.profile)
+    return ScriptedModel(replies, **profile)
 
 
-def _budget(recorded: Sequence[dict[str, Any]]) -> Budget:
-    """As many drafts and repairs as were recorded, and time enough: another machine may be slower."""
+def _budget(*recorded: Sequence[dict[str, Any]]) -> Budget:
+    """As many drafts and repairs as each model was asked for, and time enough: another machine may be slower."""
+    written = [_kinds(events) for events in recorded]
+    drafts, repairs = (max(kinds.count(kind) for kinds in written) for kind in ("draft", "repair"))
+    return Budget(drafts=drafts, repairs=repairs, seconds=3600.0, max_tokens=1 << 20)
+
+
+def _kinds(recorded: Sequence[dict[str, Any]]) -> list[str]:
+    """What each reply was asked for as."""
     asked = {e["attempt"]: e["kind"] for e in _of(recorded, "prompted") if e["kind"] != "continue"}
-    written = [asked.get(e["attempt"], "draft") for e in _of(recorded, "drafted")]
-    return Budget(drafts=written.count("draft"), repairs=written.count("repair"), seconds=3600.0, max_tokens=1 << 20)
+    return [asked.get(e["attempt"], "draft") for e in _of(recorded, "drafted")]
 
 
 def _differences(recorded: _Said, replayed: _Said) -> Iterator[Difference]:

@@ -99,8 +99,11 @@ class Plan:
     """What the live session holds that the task goes on in, and what was done there before."""
     calls: tuple[str, ...] = ()
     """Calls of the function, by which programs are compared where nothing checks them; known once one has run."""
+    steps: tuple[str, ...] = ()
+    """What to do one after the other, as a model wrote it before the first draft."""
     notes: str = ""
-    """What the user should know about how the task was taken: a folder that is not shown, facts that are missing."""
+    """What the user should know about how the task was taken: a folder that is not shown, facts that are missing,
+    steps that could not be had."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,6 +114,8 @@ class Program:
     origin: Literal["draft", "repair", "mend", "given"] = "draft"
     mends: tuple[str, ...] = ()
     """What was mended by code, in words."""
+    model: str = ""
+    """Name of the model that wrote it; empty for a program that was given."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,13 +13,28 @@ from .facts import count_tokens
 from .models.base import Completion, Message, Model, OnProgress, OnToken
 from .task import Budget, Plan
 
-__all__ = ["FENCE", "Request", "Writer", "calls_messages", "draft_messages", "opening_of", "repair_messages"]
+__all__ = [
+    "FENCE",
+    "OnRequest",
+    "Request",
+    "Writer",
+    "calls_messages",
+    "draft_messages",
+    "edit_messages",
+    "opening_of",
+    "plan_messages",
+    "repair_messages",
+]
 
 FENCE = "```python\n"
 _STOP = "\n```"
+_STOP_PLAN = "```python"
+"""Small models like to write the program at once, in spite of all."""
 _WARM = 0.8
 _REPAIR = 0.7
 """At 0 a small model copies what failed, to the letter."""
+_EDIT = 0.2
+"""What is to be replaced has to be copied to the letter."""
 _TOP_P = 0.95
 _LEAST_AT_ONCE = 512
 """Tokens that a reply may have when others are written at the same time."""
@@ -34,7 +49,7 @@ class Request:
     """One call of the model."""
 
     kind: str
-    """`draft`, `repair`, `continue` or `calls`."""
+    """`plan`, `draft`, `repair`, `continue` or `calls`."""
     messages: tuple[Message, ...]
     temperature: float
     seed: int
@@ -43,6 +58,8 @@ class Request:
     """Replies to write at once."""
     max_tokens: int | None = None
     """Tokens of a reply at most, which is not continued when it is cut; None: as the budget says."""
+    edited: str = ""
+    """The program that the reply may edit by search/replace blocks."""
 
 
 OnRequest = Callable[[Request], None]
@@ -62,10 +79,22 @@ def draft_messages(text: str, plan: Plan, hosts: Sequence[str] = ()) -> tuple[Me
     return (Message("system", rules), Message("user", _task(text, plan)))
 
 
-def repair_messages(draft: tuple[Message, ...], code: str, feedback: str) -> tuple[Message, ...]:
+def plan_messages(text: str, plan: Plan) -> tuple[Message, ...]:
+    """The prompt for the steps of a plan: what a draft is told of the task."""
+    return (Message("user", render("plan", task=_task(text, plan))),)
+
+
+def repair_messages(
+    draft: tuple[Message, ...], code: str, feedback: str, prompt: str = "repair"
+) -> tuple[Message, ...]:
     """The prompt of a repair: the draft's, the program that failed, and why."""
     answer = Message("assistant", f"{FENCE}{code.rstrip()}\n```")
-    return (*draft, answer, Message("user", render("repair", feedback=feedback)))
+    return (*draft, answer, Message("user", render(prompt, feedback=feedback)))
+
+
+def edit_messages(draft: tuple[Message, ...], code: str, feedback: str) -> tuple[Message, ...]:
+    """The prompt of a repair by search/replace blocks."""
+    return repair_messages(draft, code, feedback, "repair_edits")
 
 
 def calls_messages(draft: tuple[Message, ...], code: str, function: str) -> tuple[Message, ...]:
@@ -93,13 +122,18 @@ def _packages(plan: Plan) -> str:
 
 
 def _task(text: str, plan: Plan) -> str:
-    known = [part for part in (plan.facts, plan.session) if part]
+    known = [part for part in (plan.facts, plan.session, _steps(plan)) if part]
     if plan.function:
         body = render("function", task=text.strip(), function=plan.function)
         return "\n\n".join([*known, body, *_stated(plan)])
     before = [*known, *([_hints(plan)] if plan.hints else [])]
     stated = f"Task: {text.strip()}" if before else text.strip()
     return "\n\n".join([*before, "\n".join([stated, *_rules(text, plan)])])
+
+
+def _steps(plan: Plan) -> str:
+    lines = [f"{number}. {step}" for number, step in enumerate(plan.steps, 1)]
+    return render("steps", steps="\n".join(lines)) if lines else ""
 
 
 def _hints(plan: Plan) -> str:
@@ -124,8 +158,8 @@ def _stated(plan: Plan) -> list[str]:
 class Writer:
     """Asks one model within one budget."""
 
-    def __init__(self, model: Model, budget: Budget, *, rewinds: bool = False) -> None:
-        self._model, self._budget = model, budget
+    def __init__(self, model: Model, budget: Budget, *, rewinds: bool = False, edits: bool = False) -> None:
+        self._model, self._budget, self.edits = model, budget, edits
         self.rewinds = rewinds and model.profile.prefill
         """Whether a repair may go on from the statement that failed."""
 
@@ -159,13 +193,19 @@ class Writer:
         """The request for calls of `function`."""
         return replace(self._request("calls", messages, 0.0, 0, f"{function}("), max_tokens=_CALLS_TOKENS)
 
+    def edit(self, messages: tuple[Message, ...], attempt: int, code: str) -> Request:
+        """The request for a repair of `code` by search/replace blocks."""
+        given = self._budget.temperature
+        seed = self._budget.seed + attempt
+        return Request("repair", messages, _EDIT if given is None else given, seed, edited=code)
+
     def ask(self, request: Request, on_request: OnRequest, on_token: OnToken, on_progress: OnProgress) -> Completion:
-        """The model's reply, continued once when its length was cut.
+        """The model's reply, continued once when its length was cut, unless it is a plan.
 
         Raises `ModelUnavailable`, and `ModelRejected` when the prompt leaves no room for a reply.
         """
         first = self.ask_at_once(request, on_request, on_token, on_progress)[0]
-        if first.finish_reason != "length":
+        if first.finish_reason != "length" or request.kind == "plan":
             return first
         rest = self.ask_at_once(self._continued(request, first.text), on_request, on_token, on_progress)[0]
         text = rest.text if request.prefill else _joined(first.text, rest.text)
@@ -185,7 +225,7 @@ class Writer:
             temperature=request.temperature,
             top_p=_TOP_P if request.temperature else 1.0,
             max_tokens=self._room(request),
-            stop=(_STOP,) if request.prefill else (),
+            stop=(_STOP_PLAN,) if request.kind == "plan" else (_STOP,) if request.prefill else (),
             seed=request.seed,
             prefill=request.prefill,
             on_token=on_token,

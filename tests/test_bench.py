@@ -25,6 +25,7 @@ from agent.bench.running import Bench, Heard, _refused
 from agent.bench.suites import SUITES, load_problems
 from agent.bench.tables import summarise
 from agent.models.scripted import ScriptedModel
+from agent.store import load_run
 
 jail = pytest.mark.jail
 SHARED = Path(__file__).parents[2] / "shared" / "data"
@@ -476,6 +477,16 @@ def test_comparison_pairs_the_tasks_that_both_hold() -> None:
         compare(first, [row("y", True)])
 
 
+def test_rows_from_before_a_field_was_added_are_read(tmp_path: Path) -> None:
+    results = Results(tmp_path, {})
+    results.add(row("a", True))
+    results.close()
+    old = json.loads(results.file.read_text())
+    del old["escalated"]
+    results.file.write_text(json.dumps(old) + "\n")
+    assert read_rows(tmp_path) == [row("a", True)]
+
+
 # --- the command ---
 
 
@@ -505,12 +516,56 @@ def test_the_command_prints_a_table_and_compares(data: Path, tmp_path: Path) -> 
     assert "| solved             | 1 | 1 |      0 |      0 | 1 |" in both.stdout
 
 
+def profiled(path: Path, *replies: str, **profile: Any) -> str:
+    path.write_text(json.dumps({"replies": replies, **profile}))
+    return f"scripted:{path}"
+
+
+BIG = {"name": "big", "parameters": 70, "prefill": False}
+STEPS = "1. Read the column a of t.csv.\n2. Print its mean in the format asked for."
+EDIT = "<<<<<<< SEARCH\n{}\n=======\n{}\n>>>>>>> REPLACE"
+
+
+@jail
+def test_a_big_model_plans_and_repairs(data: Path, tmp_path: Path) -> None:
+    right = GOOD["dabench"].splitlines()[0]
+    wrong = right.replace(".readlines()", "")
+    draft = f"```python\n{GOOD['dabench'].replace(right, wrong)}\n```"
+    model = profiled(tmp_path / "r.json", STEPS, draft, EDIT.format(right, wrong), EDIT.format(wrong, right), **BIG)
+    done = command("dabench", "--data", data, "--model", model, "--out", "o", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    (found,) = read_rows(tmp_path / "o")
+    assert (found.solved, found.drafts, found.repairs, found.escalated) == (True, 1, 2, False)
+    events = load_run(found.run, tmp_path / "o" / "runs").events()
+    assert [e["steps"] for e in events if e["event"] == "advised"] == [[s[3:] for s in STEPS.splitlines()]]
+    prompts = [e["messages"][-1]["content"] for e in events if e["event"] == "prompted"]
+    assert f"Steps:\n{STEPS}" in prompts[1]
+    assert "TypeError" in prompts[2] and "<<<<<<< SEARCH" in prompts[2]
+    assert "the edits could not be made" in prompts[3]
+
+
+@jail
+def test_a_bigger_model_goes_on_in_a_bench(data: Path, tmp_path: Path) -> None:
+    little = replies(tmp_path / "r.json", RIGHT.format(n=1), "def add2(x):\n    return y")
+    bigger = profiled(tmp_path / "b.json", EDIT.format("    return y", "    return x + 2"), **BIG)
+    options = ("--data", data, "--n", 2, "--model", little, "--out", "o", "--drafts", 1, "--repairs", 1)
+    done = command("humaneval", *options, "--escalate-model", bigger, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    rows = read_rows(tmp_path / "o")
+    assert [(r.solved, r.escalated) for r in rows] == [(True, False), (True, True)]
+    assert "escalated: 1, of which 1 are solved" in done.stdout
+    again = command("humaneval", *options, "--resume", cwd=tmp_path)
+    assert again.returncode == 2 and "escalate_model was 'scripted:" in again.stderr
+
+
 @pytest.mark.parametrize(
     ("args", "code", "told"),
     [
         (("mbpp", "--data", "nowhere"), 2, "there is no folder nowhere"),
         (("mbpp", "--data", "data", "--policy", "clever"), 2, "there are: small, large, plain"),
         (("mbpp", "--data", "data", "--model", "gibt-es-nicht"), 2, "gibt-es-nicht"),
+        (("mbpp", "--data", "data", "--planner-model", "gibt-es-nicht"), 2, "gibt-es-nicht"),
+        (("mbpp", "--data", "data", "--policy", "plain", "--escalate-model", "p:x"), 2, "one draft of one model"),
         (("mbpp", "--data", "data", "--out", "data/mbpp_tiny.jsonl"), 2, "cannot be written"),
         (("compare", "data", "data"), 2, "there are no results in data"),
     ],

@@ -368,6 +368,32 @@ def test_run_json_is_one_object(command: Command, folder: Path) -> None:
 
 
 @pytest.mark.jail
+def test_run_with_a_planner_and_a_bigger_model(command: Command, folder: Path) -> None:
+    planner, bigger = folder.parent / "planner.json", folder.parent / "bigger.json"
+    planner.write_text(json.dumps({"name": "planner", "parameters": 70, "replies": ["1. Think.\n2. Print."]}))
+    edit = "<<<<<<< SEARCH\nx = 1\n=======\nx = 42\n>>>>>>> REPLACE"
+    bigger.write_text(json.dumps({"name": "bigger", "parameters": 70, "prefill": False, "replies": [edit]}))
+    second = ("--planner-model", f"scripted:{planner}", "--escalate-model", f"scripted:{bigger}")
+    one = ("-m", replies(folder, "x = 1\nprint(x)"), "--drafts", "1", "--check", "x == 42")
+    done = command("run", "Print x", *one, *second)
+    assert (done.returncode, done.stdout) == (0, "42\n"), done.stderr
+    assert "2 steps by planner" in done.stderr and "  1. Think." in done.stderr
+    assert "none of 1 drafts and 0 repairs passed" in done.stderr and f"scripted:{bigger} goes on" in done.stderr
+    assert "written  by bigger" in command("show", "last").stdout
+    replayed = command("replay", "last")
+    assert (replayed.returncode, replayed.stdout) == (0, "42\n")
+    told = json.loads(command("run", "Print x", *one, *second, "--json").stdout)
+    assert (told["model"], told["outcome"], told["attempts"]) == ("bigger", "solved", 2)
+
+
+@pytest.mark.jail
+def test_a_planner_that_cannot_be_had_is_told(command: Command, folder: Path) -> None:
+    done = command("run", "Print 1", "-m", replies(folder, "print(1)"), "--planner-model", "scripted:none.json")
+    assert (done.returncode, done.stdout) == (0, "1\n")
+    assert "no steps from scripted:none.json: cannot read the script none.json" in done.stderr
+
+
+@pytest.mark.jail
 def test_run_takes_piped_data_as_a_file(command: Command, folder: Path) -> None:
     code = "import os\nprint([n for n in os.listdir() if n.startswith('stdin')], open('stdin.csv').read().count('x'))"
     done = command("run", "Count x", "-m", replies(folder, code), stdin=b"a,b\nx,1\nx,2\n")

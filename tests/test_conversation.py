@@ -134,7 +134,7 @@ def test_a_task_is_a_step_and_the_next_is_told_of_it(begin) -> None:
     first, second = talk.steps[1:]
     assert (first.task, first.answer, first.code) == ("add one to x", "it is 42", "y = x + 1; print('it is', y)\n")
     assert second.execution is not None
-    told = talk._agent._given.calls[-1].messages[-1].content  # pyright: ignore
+    told = talk._agent._model.load().calls[-1].messages[-1].content  # pyright: ignore
     assert "- code: x = 41\n- task: add one to x -> it is 42" in told
     talk.undo(2)
     assert values(talk) == {"x": "41"}
@@ -218,7 +218,7 @@ def test_the_model_is_told_of_what_was_lost(begin) -> None:
     again = begin("print(1)", home=talk.home)
     again.rebuild()
     list(again.ask("print one"))
-    told = again._agent._given.calls[-1].messages[-1].content  # pyright: ignore
+    told = again._agent._model.load().calls[-1].messages[-1].content  # pyright: ignore
     assert "The session was lost since" in told
     assert "names that hold something else than before: token" in told
 

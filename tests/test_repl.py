@@ -62,6 +62,18 @@ def wait_for(condition: Callable[[], object], seconds: float = 60) -> None:
         time.sleep(0.05)
 
 
+def test_a_task_has_the_second_models(repl: Command) -> None:
+    planner, bigger = (repl.folder.parent / f"{name}.json" for name in ("planner", "bigger"))
+    planner.write_text(json.dumps({"name": "planner", "replies": ["1. Multiply."]}))
+    bigger.write_text(
+        json.dumps({"name": "bigger", "parameters": 70, "replies": ["```python\nprint('It is', 6 * 7)\n```"]})
+    )
+    second = ("--planner-model", f"scripted:{planner}", "--escalate-model", f"scripted:{bigger}")
+    code = repl("What is 6 * 7?", args=(*repl.model("1 / 0"), *second, "--drafts", "1", "--repairs", "0"))
+    assert "1 step by planner" in repl.err and f"scripted:{bigger} goes on" in repl.err
+    assert (code, repl.out) == (0, "It is 42\n")
+
+
 def test_python_runs_and_a_sentence_is_a_task(repl: Command) -> None:
     (repl.folder / "sales.csv").write_text("region,units\nNorth,3\nSouth,5\n")
     model = repl.model("print('There are', sum(u for u in units), 'units.')")

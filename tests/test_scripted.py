@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from agent.errors import ConfigError, ModelUnavailable
 from agent.models import open_model
-from agent.models.base import Message
+from agent.models.base import Message, ModelProfile
 from agent.models.calls import InTurn, StopGate
 from agent.models.scripted import ScriptedModel
 
@@ -74,7 +74,26 @@ def test_a_script_from_a_file(tmp_path):
     assert [c.text for c in model.complete(ASK, n=2)] == ["one", "zwei ü"]
 
 
-@pytest.mark.parametrize("content", ["[1, 2]", '{"a": "b"}', "not json", None])
+def test_a_script_from_a_file_has_a_profile(tmp_path):
+    file = tmp_path / "replies.json"
+    file.write_text(json.dumps({"name": "big", "parameters": 70, "prefill": False, "replies": ["one"]}))
+    model = open_model(f"scripted:{file}")
+    assert model.profile == ModelProfile("big", 70, 8192, prefill=False)
+    assert model.complete(ASK)[0].text == "one"
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        "[1, 2]",
+        '{"a": "b"}',
+        '{"replies": [], "size": 1}',
+        '{"replies": [], "parameters": "70"}',
+        '{"replies": [], "prefill": 1}',
+        "not json",
+        None,
+    ],
+)
 def test_a_script_that_is_none(tmp_path, content):
     file = tmp_path / "replies.json"
     if content is not None:

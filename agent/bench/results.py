@@ -70,6 +70,8 @@ class Row:
     """Those of them that did what the chosen one did, that one among them."""
     rechosen: bool = False
     """Whether another one was chosen than the first that ran."""
+    escalated: bool = False
+    """Whether a bigger model went on when the first had given up."""
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> Row:

@@ -14,7 +14,7 @@ from sandbox.scratch import Scratch
 
 from ..agent import Agent
 from ..errors import ConfigError, ModelRejected
-from ..events import Drafted, Event, Executed, Finished, Judged, Mended, ModelLoaded
+from ..events import Drafted, Escalated, Event, Executed, Finished, Judged, Mended, ModelLoaded
 from ..task import RunResult, Task, Verdict
 from .judging import Judge, Made, lay_out
 from .problems import Problem, Tests
@@ -91,6 +91,7 @@ class _Story:
     def __init__(self) -> None:
         self.result: RunResult | None = None
         self.loading = 0.0
+        self.escalated = False
         self.mends = 0
         self.first = ""
         """The first draft, as the model wrote it."""
@@ -102,7 +103,9 @@ class _Story:
             case Finished(result=result):
                 self.result = result
             case ModelLoaded(seconds=seconds):
-                self.loading = seconds
+                self.loading += seconds
+            case Escalated():
+                self.escalated = True
             case Mended():
                 self.mends += 1
             case Drafted(attempt=1, program=program) if program is not None:
@@ -140,6 +143,7 @@ def _row(problem: Problem, story: _Story, judge: Judge, work: Path | None) -> Ro
         compared=result.agreement.compared if result.agreement else 0,
         agreed=result.agreement.agreed if result.agreement else 0,
         rechosen=result.agreement is not None and result.agreement.changed,
+        escalated=story.escalated,
     )
 
 

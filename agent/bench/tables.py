@@ -45,6 +45,10 @@ class Summary:
     """Those in which another one was chosen than the first that ran."""
     rechosen_well: int
     """Those of them that are solved."""
+    escalated: int = 0
+    """Tasks that a bigger model went on with."""
+    escalated_solved: int = 0
+    """Those of them that are solved."""
 
 
 def summarise(rows: Sequence[Row]) -> Summary:
@@ -64,7 +68,9 @@ def summarise(rows: Sequence[Row]) -> Summary:
     wrongly_failed = sum(row.outcome in ("failed", "gave_up") for row in solved)
     rechosen = [row for row in rows if row.rechosen]
     compared, well = sum(row.compared > 0 for row in rows), sum(row.solved for row in rechosen)
-    return Summary(tuple(groups), wrongly_solved, wrongly_failed, compared, len(rechosen), well)
+    escalated = [row for row in rows if row.escalated]
+    helped = sum(row.solved for row in escalated)
+    return Summary(tuple(groups), wrongly_solved, wrongly_failed, compared, len(rechosen), well, len(escalated), helped)
 
 
 def _ranked(names: Sequence[str]) -> list[str]:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 import click
 
 from .door import OK, Door
-from .options import by_policy
+from .options import by_policy, second_models
 from .pump import Pump
 from .terminal import clean, is_live, note, say
 
@@ -44,6 +44,8 @@ class _Options:
     data: Path
     split: Path | None
     model: str | None
+    planner_model: str | None
+    escalate_model: str | None
     drafts: int | None
     repairs: int | None
     seconds: float | None
@@ -72,6 +74,7 @@ def _add(name: str, what: str) -> None:
     @click.option("--data", type=_PATH, required=True, metavar="DIR", help="The folder with the benchmark's files.")
     @click.option("--split", type=_PATH, metavar="FILE", help=f"The tasks (default: the one {name}*.jsonl of DIR).")
     @click.option("-m", "--model", help="Model to ask: a name of `sandsmith model list`, or provider:name.")
+    @second_models
     @click.option("--drafts", type=click.IntRange(1), metavar="N", help="Programs to draw at most (6).")
     @click.option("--repairs", type=click.IntRange(0), metavar="N", help="Repairs by the model at most.")
     @click.option("--seconds", type=click.FloatRange(0, min_open=True), metavar="S", help="Time for each task.")
@@ -122,8 +125,17 @@ def _measure(door: Door, suite: str, chosen: _Options) -> int:
 
     problems = load_problems(suite, chosen.data, chosen.split, chosen.number)
     out, budget = chosen.out or Path(f"bench-{suite}"), _budget(chosen)
-    agent = Agent(chosen.model, budget=budget, apply=True, runs=out / "runs", strategy=chosen.strategy)
-    options = options_of(suite, problems, chosen.model, chosen.strategy, budget)
+    second = {"planner_model": chosen.planner_model, "escalate_model": chosen.escalate_model}
+    agent = Agent(
+        chosen.model,
+        budget=budget,
+        apply=True,
+        runs=out / "runs",
+        strategy=chosen.strategy,
+        planner_model=chosen.planner_model,
+        escalate_model=chosen.escalate_model,
+    )
+    options = {**options_of(suite, problems, chosen.model, chosen.strategy, budget), **second}
     with closing(Results(out, options, resume=chosen.resume)) as results:
         running = Bench(problems, agent, results)
         try:
@@ -251,6 +263,8 @@ def _report(rows: Sequence[Row], total: int, file: Path) -> None:
     everything = found.groups[0]
     share = f"{everything.first_passed / everything.tasks:.1%}"
     lines += ["", f"{len(rows)} of {total} tasks; pass@1 of the first draft {share}"]
+    if found.escalated:
+        lines += [f"escalated: {found.escalated}, of which {found.escalated_solved} are solved"]
     lines += [f"called solved and is not: {found.wrongly_solved}; called failed and is not: {found.wrongly_failed}"]
     if found.compared:
         chosen = f"another than the first was chosen in {found.rechosen}, {found.rechosen_well} of them solved"

@@ -6,7 +6,19 @@ import time
 from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, Protocol
 
-from agent.events import Drafted, Event, Executed, Finished, Judged, ModelLoaded, Planned, Progressed, Prompted, Tokens
+from agent.events import (
+    Drafted,
+    Escalated,
+    Event,
+    Executed,
+    Finished,
+    Judged,
+    ModelLoaded,
+    Planned,
+    Progressed,
+    Prompted,
+    Tokens,
+)
 
 from .lines import Line, describe
 from .terminal import clean, is_live, note
@@ -153,6 +165,10 @@ def doing(event: Event) -> str:
             return "asking the model"
         case Prompted(kind="calls"):
             return "choosing calls to compare programs by"
+        case Prompted(kind="plan"):
+            return "planning the steps"
+        case Escalated():
+            return f"asking {event.model}"
         case Prompted():
             return f"{event.attempt}: reading the prompt" if event.kind == "draft" else f"{event.attempt}: {event.kind}"
         case Tokens(attempt=0):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import click
 
@@ -176,6 +176,8 @@ def _overview(run: Run) -> Iterator[str]:
     yield f"task     {run.task.text if run.task else '(unreadable)'}"
     yield f"outcome  {run.status}{': ' + run.reason if run.reason else ''}"
     yield f"model    {run.model}"
+    if (by := _author(run)) not in ("", run.model):
+        yield f"written  by {by}"
     yield f"seconds  {run.seconds:.1f}"
     if run.packages:
         yield f"packages {' '.join(map(str, run.packages.packages))}"
@@ -187,6 +189,12 @@ def _overview(run: Run) -> Iterator[str]:
     if changes:
         yield f"\nchanges in {changes.folder} ({changes.state})"
         yield from (f"    {line}" for line in changes.summary())
+
+
+def _author(run: Run) -> str:
+    """The model that wrote the program; empty where that is not known."""
+    program: Any = (run.result() or {}).get("program")
+    return str(cast("dict[str, Any]", program).get("model") or "") if isinstance(program, dict) else ""
 
 
 def _diffs(changes: Changes | None) -> Iterator[str]:

@@ -8,7 +8,9 @@ from dataclasses import dataclass
 from typing import Literal
 
 from agent.events import (
+    Advised,
     Drafted,
+    Escalated,
     Event,
     Executed,
     Finished,
@@ -41,6 +43,8 @@ def describe(event: Event, *, verbose: bool = False) -> Iterator[Line]:
             yield Line(f"run {event.run_id}: {event.model}, in the {event.sandbox}", "dim")
         case ModelLoaded():
             yield Line(f"model loaded in {event.seconds:.1f} s", "dim")
+        case Advised():
+            yield from _advice(event, verbose)
         case Planned():
             yield from _plan(event.plan, verbose)
         case Prompted() if verbose:
@@ -55,6 +59,8 @@ def describe(event: Event, *, verbose: bool = False) -> Iterator[Line]:
             yield from _execution(event.attempt, event.execution, verbose)
         case Judged():
             yield from _verdict(event)
+        case Escalated():
+            yield Line(f"{event.why}; {event.model} goes on", "warn")
         case Finished():
             yield outcome_line(event.result)
         case _:
@@ -117,6 +123,15 @@ _AUTHORS = {
 }
 
 
+def _advice(event: Advised, verbose: bool) -> Iterator[Line]:
+    if verbose and event.reply:
+        yield from _block("reply", event.reply)
+    if event.steps:
+        speed = f"{event.usage.completion_tokens} tokens in {event.usage.seconds:.1f} s"
+        yield Line(f"{_count(len(event.steps), 'step')} by {event.model} ({speed})")
+        yield from (Line(f"  {n}. {_one_line(step)}", "dim") for n, step in enumerate(event.steps, 1))
+
+
 def _plan(plan: Plan, verbose: bool) -> Iterator[Line]:
     wanted = f"function {plan.function}" if plan.function else "a program"
     yield Line(f"plan: {wanted}, {_count(len(plan.checks), 'check')}")
@@ -129,7 +144,8 @@ def _plan(plan: Plan, verbose: bool) -> Iterator[Line]:
 
 def _prompt(event: Prompted) -> Iterator[Line]:
     more = f", {event.n} at once" if event.n > 1 else ""
-    yield Line(f"{event.attempt}: {event.kind} at temperature {event.temperature:g}, seed {event.seed}{more}", "dim")
+    which = f"{event.attempt}: {event.kind}" if event.attempt else event.kind
+    yield Line(f"{which} at temperature {event.temperature:g}, seed {event.seed}{more}", "dim")
     for message in event.messages:
         yield from _block(message.role, message.content)
 

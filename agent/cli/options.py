@@ -3,14 +3,26 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any, TypeVar
 
 import click
 
 from agent.files import write_file
 
-__all__ = ["by_policy", "min_tier", "parse_env", "refuse_existing", "sandbox_kind", "size", "write_file"]
+__all__ = [
+    "by_policy",
+    "min_tier",
+    "parse_env",
+    "refuse_existing",
+    "sandbox_kind",
+    "second_models",
+    "size",
+    "write_file",
+]
 
+Command = TypeVar("Command", bound=Callable[..., Any])
 _UNITS = {"": 1, "K": 1024, "M": 1024**2, "G": 1024**3}
 _SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*([KMG]?)(?:i?B)?\Z", re.IGNORECASE)
 
@@ -32,6 +44,17 @@ by_policy = click.option(
     metavar="NAME",
     help="How to drive the model: small, large or plain (default: by its size).",
 )
+
+
+def second_models(command: Command) -> Command:
+    """`--planner-model` and `--escalate-model`."""
+    planner = click.option(
+        "--planner-model", metavar="NAME", help="A second model, which writes the steps of a plan first."
+    )
+    bigger = click.option(
+        "--escalate-model", metavar="NAME", help="A bigger model, which goes on when the first has given up."
+    )
+    return planner(bigger(command))
 
 
 def size(value: str) -> int:

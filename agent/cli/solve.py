@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from .door import FAILED, OK, Door
-from .options import by_policy, min_tier, refuse_existing, sandbox_kind, size, write_file
+from .options import by_policy, min_tier, refuse_existing, sandbox_kind, second_models, size, write_file
 from .packages import installed, with_packages
 from .pump import Pump
 from .stdin import decode, read_text, take_input
@@ -37,6 +37,8 @@ class _Options:
     task: str | None
     files: tuple[str, ...]
     model: str | None
+    planner_model: str | None
+    escalate_model: str | None
     check: tuple[str, ...]
     tests: tuple[Path, ...]
     drafts: int | None
@@ -67,6 +69,7 @@ class _Options:
 @click.argument("task", required=False)
 @click.argument("files", nargs=-1, metavar="[FILE]...")
 @click.option("-m", "--model", help="Model to ask: a name of `sandsmith model list`, or provider:name.")
+@second_models
 @click.option("--check", multiple=True, metavar="EXPR", help="A Python expression that must hold at the end.")
 @click.option("--tests", multiple=True, type=_FILE, help="A file of test functions that must pass.")
 @click.option("--drafts", type=click.IntRange(1), metavar="N", help="Programs to draw at most (6).")
@@ -199,6 +202,8 @@ def _solve(door: Door, chosen: _Options, task: Task) -> int:
         policy=_policy(chosen),
         budget=_budget(chosen),
         strategy=chosen.strategy,
+        planner_model=chosen.planner_model,
+        escalate_model=chosen.escalate_model,
     )
     pump = Pump(lambda: agent.stream(task), agent.cancel)
     with open_display(quiet=chosen.quiet, verbose=chosen.verbose) as display:
@@ -284,6 +289,7 @@ def _json(result: RunResult, applied: bool) -> dict[str, Any]:
         "answer": result.answer,
         "verdict": verdict and {"passed": verdict.passed, "author": verdict.author, **plain(verdict)},
         "program": result.program and result.program.code,
+        "model": result.program and result.program.model,
         "changes": plain(result.changes),
         "applied": applied,
         "run": result.run_id,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -25,6 +26,7 @@ __all__ = [
     "OnProgress",
     "OnToken",
     "Usage",
+    "check_name",
     "open_model",
 ]
 
@@ -41,7 +43,7 @@ def open_model(spec: str | Model | BaseChatModel | None = None, *, on_progress: 
         from agent.settings import load_settings
 
         spec = load_settings().model or DEFAULT_MODEL
-    return _named(spec, on_progress) if isinstance(spec, str) else _given(spec)
+    return _opener(spec)(on_progress) if isinstance(spec, str) else _given(spec)
 
 
 def _given(model: Model | BaseChatModel) -> Model:
@@ -56,28 +58,50 @@ def _given(model: Model | BaseChatModel) -> Model:
     return model  # pyright: ignore[reportReturnType]
 
 
-def _named(spec: str, on_progress: OnProgress | None) -> Model:
+def check_name(spec: str) -> None:
+    """Raise `ConfigError` for a name that no model can have. Whether there is such a model shows when it is opened."""
+    _opener(spec)
+
+
+def _opener(spec: str) -> Callable[[OnProgress | None], Model]:
+    """What opens the model that `spec` names."""
     if known := find_model(spec):
-        return _embedded(known, on_progress)
+        return lambda on_progress: _embedded(known, on_progress)
     kind, _, rest = spec.partition(":")
     if kind == "scripted" and rest:
-        from .scripted import ScriptedModel
-
-        return ScriptedModel(Path(rest).expanduser())
+        return lambda _: _scripted(Path(rest).expanduser())
     if kind == "hf" and rest:
-        from .hf import TransformersModel
-
-        return TransformersModel(rest)
+        return lambda _: _transformers(rest)
     path = Path(spec).expanduser()
     if spec.endswith(".gguf") or path.is_file():
-        from .process import ModelProcess
-
-        return ModelProcess(path, on_progress=on_progress)
+        return lambda on_progress: _file(path, on_progress)
     if rest and kind.replace("_", "").replace("-", "").isalnum():
-        from .chat import ChatModel
-
-        return ChatModel(spec)
+        return lambda _: _chat(spec)
     raise _unknown(spec)
+
+
+def _scripted(file: Path) -> Model:
+    from .scripted import ScriptedModel
+
+    return ScriptedModel(file)
+
+
+def _transformers(name: str) -> Model:
+    from .hf import TransformersModel
+
+    return TransformersModel(name)
+
+
+def _file(path: Path, on_progress: OnProgress | None) -> Model:
+    from .process import ModelProcess
+
+    return ModelProcess(path, on_progress=on_progress)
+
+
+def _chat(spec: str) -> Model:
+    from .chat import ChatModel
+
+    return ChatModel(spec)
 
 
 def _embedded(known: KnownModel, on_progress: OnProgress | None) -> Model:

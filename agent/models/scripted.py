@@ -34,7 +34,10 @@ class Call:
 
 
 class ScriptedModel:
-    """Gives `replies` in order, from a sequence or from a file that holds a JSON list of strings.
+    """Gives `replies` in order, from a sequence or from a JSON file.
+
+    The file holds a list of strings, or an object with that list as `replies` and any of the other arguments: with
+    `{"parameters": 70, "prefill": false, "replies": [...]}` it is driven as a big hosted model is.
 
     A token is a word with the space before it. A reply that does not begin with the prefill's first line is put after
     the prefill; one that does is a whole reply. `pause`: seconds before each token. `calls` holds what was asked.
@@ -52,9 +55,17 @@ class ScriptedModel:
         lanes: int = 1,
         pause: float = 0.0,
     ) -> None:
-        self._replies = _read_replies(replies) if isinstance(replies, Path) else list(replies)
-        self._profile = ModelProfile(name, parameters, context_tokens, prefill, lanes)
-        self._pause = pause
+        said: dict[str, Any] = _read_script(replies) if isinstance(replies, Path) else {"replies": list(replies)}
+        self._replies: list[str] = said.pop("replies")
+        self._pause: float = said.pop("pause", pause)
+        given: dict[str, Any] = {
+            "name": name,
+            "parameters": parameters,
+            "context_tokens": context_tokens,
+            "prefill": prefill,
+            "lanes": lanes,
+        }
+        self._profile = ModelProfile(**{**given, **said})
         self._calls = Calls()
         self._next = 0
         self.calls: list[Call] = []
@@ -143,11 +154,28 @@ def _tokens(text: str) -> Iterator[str]:
     return (m.group() for m in re.finditer(r"\s*\S+|\s+\Z", text))
 
 
-def _read_replies(file: Path) -> list[str]:
+_KINDS: dict[str, tuple[type, ...]] = {
+    "name": (str,),
+    "parameters": (int, float),
+    "context_tokens": (int,),
+    "prefill": (bool,),
+    "pause": (int, float),
+}
+"""What a file may say beside the replies."""
+
+
+def _read_script(file: Path) -> dict[str, Any]:
+    """The arguments that the file holds, `replies` among them."""
     try:
         data: Any = json.loads(file.read_text("utf-8"))
     except (OSError, ValueError) as e:
         raise ConfigError(f"cannot read the script {file}: {e}", hint="it holds a JSON list of strings") from e
-    if not isinstance(data, list) or not all(isinstance(reply, str) for reply in data):  # pyright: ignore[reportUnknownVariableType]
+    said: dict[str, Any] = data if isinstance(data, dict) else {"replies": data}  # pyright: ignore[reportUnknownVariableType]
+    replies: Any = said.get("replies")
+    if not isinstance(replies, list) or not all(isinstance(reply, str) for reply in replies):  # pyright: ignore[reportUnknownVariableType]
         raise ConfigError(f"the script {file} holds something else than replies", hint="write a JSON list of strings")
-    return data  # pyright: ignore[reportUnknownVariableType]
+    wrong = [key for key, value in said.items() if key != "replies" and type(value) not in _KINDS.get(key, ())]
+    if wrong:
+        hint = f"possible are numbers, texts and booleans for {', '.join(_KINDS)}"
+        raise ConfigError(f"the script {file} has a wrong `{wrong[0]}`", hint=hint)
+    return dict(said)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from ..cli.door import FAILED, OK, Door
-from ..cli.options import min_tier, sandbox_kind, size
+from ..cli.options import min_tier, sandbox_kind, second_models, size
 from ..cli.packages import installed, with_packages
 from ..cli.terminal import is_interactive, is_live, note
 
@@ -24,7 +24,7 @@ __all__ = ["repl"]
 
 _CPU_SECONDS = 7 * 24 * 3600.0
 """One process serves the whole session, so each step is bounded by the clock instead."""
-_KEPT = ("model", "wall", "memory", "allow_host", "packages", "kind", "min_tier")
+_KEPT = ("model", "planner_model", "escalate_model", "wall", "memory", "allow_host", "packages", "kind", "min_tier")
 """Options that a resumed session has again, unless it is given others."""
 
 
@@ -34,6 +34,7 @@ _KEPT = ("model", "wall", "memory", "allow_host", "packages", "kind", "min_tier"
     "--resume", is_flag=False, flag_value="last", metavar="[ID]", help="Go on with an earlier session (last)."
 )
 @click.option("--model", help="As for `sandsmith run`.")
+@second_models
 @click.option("--drafts", type=click.IntRange(1), help="Programs to draw for a task at most (6).")
 @click.option("--repairs", type=click.IntRange(0), help="Repairs of a task at most (2).")
 @click.option("--seconds", type=click.FloatRange(0, min_open=True), metavar="S", help="Seconds for one task (240).")
@@ -103,7 +104,8 @@ def _agent(options: dict[str, Any], policy: Policy) -> Agent:
     from agent.task import Budget
 
     budget = {name: options[name] for name in ("drafts", "repairs", "seconds") if options[name] is not None}
-    return Agent(options["model"], sandbox=options["kind"], policy=policy, budget=Budget(**budget))
+    second = {name: options[name] for name in ("planner_model", "escalate_model")}
+    return Agent(options["model"], sandbox=options["kind"], policy=policy, budget=Budget(**budget), **second)
 
 
 def _talk(talk: Conversation, *, resumed: bool, verbose: bool) -> int:
