@@ -297,6 +297,11 @@ class Layers:
         finally:
             kernel.setns(self._own, kernel.CLONE_NEWNS)
 
+    def is_crowded(self, number: int) -> bool:
+        """Whether more than half of the room for the files of a view is taken, or of their number."""
+        infos = [os.statvfs(path) for path in self.views[number].mounted]
+        return any(2 * info.f_ffree < info.f_files or 2 * info.f_bfree < info.f_blocks for info in infos)
+
     def used_bytes(self) -> int:
         """Memory that the session's files take."""
         paths = [path for view in self.views.values() for path in view.mounted]

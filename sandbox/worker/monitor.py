@@ -351,7 +351,8 @@ class _FirstProcess(Monitor):
                 self._kill(message["keep"], view)
                 self._over = False
             case "restore":
-                if not (message["hurry"] and self._kill_one(message["keep"], view)):
+                hurry = message["hurry"] and not self._layers.is_crowded(view)
+                if not (hurry and self._kill_one(message["keep"], view)):
                     self._kill(message["keep"], view)
                 self._over = False
                 for pid in message["keep"]:  # the program may have woken them
@@ -436,7 +437,8 @@ class _FirstProcess(Monitor):
 
     def _kill_one(self, keep: Collection[int], view: int) -> bool:
         """Kill a process with one thread, if that is all there is: whether it is on its way out. It can change no file
-        any more then, and need not be waited for, but gives its memory back only some milliseconds later."""
+        any more then, and need not be waited for, but gives its memory and the room of deleted files back only some
+        milliseconds later."""
         victims = self._victims(keep, view)
         if len(victims) != 1:
             return False
