@@ -52,6 +52,11 @@ def below(launcher: int) -> dict[str, int]:
     return found
 
 
+def is_alive(pid: int) -> bool:
+    """Whether a process runs: one that is dead may still have to be waited for by its parent."""
+    return _read(Path(f"/proc/{pid}/stat")).rpartition(")")[2].split()[:1] not in ([], ["Z"], ["X"])
+
+
 class Shot:
     """A jail whose processes are known, so that they can be killed."""
 
@@ -74,6 +79,14 @@ class Shot:
     def kill(self, part: str) -> None:
         os.kill(self.parts[part], signal.SIGKILL)
 
+    def kill_off(self, part: str) -> None:
+        """Kill a process, and wait until it is dead, and with it all that it takes along."""
+        parts, end = self.parts, time.monotonic() + SOON
+        os.kill(parts[part], signal.SIGKILL)
+        while any(is_alive(parts[name]) for name in PARTS[PARTS.index(part) :] if name in parts):
+            assert time.monotonic() < end
+            time.sleep(0.01)
+
 
 @pytest.fixture(params=[True, False], ids=["ahead", "plain"])
 def shot(request) -> Iterator[Shot]:
@@ -90,8 +103,7 @@ def value_of(box: Sandbox) -> str | None:
 def test_a_warm_process_that_was_killed_is_replaced(shot, part):
     assert value_of(shot.box) == "42"
     old = shot.parts["zygote"]
-    shot.kill(part)
-    time.sleep(0.1)
+    shot.kill_off(part)
     assert value_of(shot.box) == "42"
     assert shot.parts["zygote"] != old
     assert value_of(shot.box) == "42"
@@ -102,8 +114,7 @@ def test_it_is_replaced_once_for_each_death(shot):
     for _ in range(5):
         value_of(shot.box)
         zygotes.add(shot.parts["zygote"])
-        shot.kill("zygote")
-        time.sleep(0.05)
+        shot.kill_off("zygote")
         assert [value_of(shot.box) for _ in range(3)] == ["42"] * 3
         zygotes.add(shot.parts["zygote"])
     assert len(zygotes) == 6
@@ -112,7 +123,7 @@ def test_it_is_replaced_once_for_each_death(shot):
 def test_a_session_of_the_dead_is_lost_in_clear_words(shot):
     with shot.box.open() as session:
         session.execute("x = 1")
-        shot.kill("zygote")
+        shot.kill_off("zygote")
         with pytest.raises(SandboxUnavailable, match="the jail broke") as caught:
             session.execute("x")
         assert "open a new session" in caught.value.hint
@@ -166,7 +177,7 @@ def test_deaths_at_random_moments(shot):
     finally:
         over.set()
         hunter.join()
-    time.sleep(0.2)  # the last one may be dying still, and a session that gets its place is unavailable
+    time.sleep(1)  # the last one may be dying still, and a session that gets its place is unavailable
     assert value_of(shot.box) == "42"
     assert kills > 10 and {"right", "unavailable"} <= set(seen), (kills, seen)
 
@@ -189,8 +200,7 @@ def test_nothing_is_left_of_what_was_killed(shot):
     for part in ("launcher", "zygote", "monitor") * 3:
         with shot.box.open() as session:
             session.execute("1")
-            shot.kill(part)
-        time.sleep(0.1)  # until all that it takes along is dead
+            shot.kill_off(part)
         assert value_of(shot.box) == "42"
     shot.box.close()
     assert descriptors() < before[0]
