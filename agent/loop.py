@@ -201,11 +201,11 @@ class Job:
 
     def _plan(self, box: Sandbox, facts: Facts, strategy: Strategy, profile: ModelProfile) -> Plan:
         tokens = min(strategy.facts_tokens, profile.context_tokens // 4)
-        guided, begun = strategy.guided, strategy.guided and profile.prefill
+        begun = strategy.openings and profile.prefill
         facts = self.live.narrow(facts, self.task.text) if self.live else facts
-        plan = make_plan(self.task, facts, tokens, guided=guided, opening=begun)
+        plan = make_plan(self.task, facts, tokens, hints=strategy.hints, opening=begun)
         if plan.opening and not self._may_begin(box, plan.opening):
-            plan = make_plan(self.task, facts, tokens, guided=guided)
+            plan = make_plan(self.task, facts, tokens, hints=strategy.hints)
         plan = replace(plan, notes="\n".join(filter(None, (self.view.note, facts.problem))))
         return self._in_session(self.live, plan, tokens // 2, begun=begun) if self.live else plan
 
@@ -434,7 +434,7 @@ class Job:
     def _try(self, box: Sandbox, plan: Plan, trial: Trial, strategy: Strategy) -> Trial:
         """Run a program, mended where code can mend it and the strategy lets it, and have it judged."""
         assert trial.program is not None
-        if strategy.plain:
+        if not strategy.mends:
             return self._execute(box, plan, trial)
         held = {name.name for name in self.live.names} if self.live else set[str]()
         program = mend_statically(trial.program, plan.function, held)

@@ -84,10 +84,10 @@ _INPUTS = (
 """An input, and the output that belongs to it."""
 
 
-def make_plan(task: Task, facts: Facts, budget_tokens: int, *, guided: bool = False, opening: bool = False) -> Plan:
+def make_plan(task: Task, facts: Facts, budget_tokens: int, *, hints: bool = False, opening: bool = False) -> Plan:
     """How to go about `task`: its facts within `budget_tokens`, the function asked for, and every check.
 
-    `guided`: with hints for the kind of work; `opening`: with code for a reply to begin with, which reads the files, or
+    `hints`: with some for the kind of work; `opening`: with code for a reply to begin with, which reads the files, or
     is the head of the function as the task gives it.
     """
     function = find_function(task.text)
@@ -99,13 +99,11 @@ def make_plan(task: Task, facts: Facts, budget_tokens: int, *, guided: bool = Fa
     plan = Plan(text, tuple(dict.fromkeys(checks)), function, packages, ending=write_ending(form))
     if function:
         return replace(plan, opening=find_stub(task.text, function) if opening else "")
-    if not guided:
-        return plan
     files, folders = _reading(task.text, facts, named) if opening else ((), ())
-    hints = hints_for(task.text, text, reads=not (files or folders))
-    imports = [line for hint in hints for line in hint.imports]
+    found = hints_for(task.text, text, reads=not (files or folders)) if hints else ()
+    imports = [line for hint in found for line in hint.imports]
     code = write_opening(task.text, files, folders, facts.packages, imports) if opening else ""
-    return replace(plan, hints=tuple(hint.say for hint in hints), opening=code)
+    return replace(plan, hints=tuple(hint.say for hint in found), opening=code)
 
 
 def _named_packages(text: str, facts: Facts) -> tuple[str, ...]:

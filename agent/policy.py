@@ -16,7 +16,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from types import MappingProxyType
-from typing import Literal
+from typing import Any, Literal
 
 from sandbox import Execution
 
@@ -77,8 +77,13 @@ class Strategy:
     repair_first: bool
     facts_tokens: int
     """Tokens of the prompt that facts about the files may take."""
-    guided: bool = False
-    """Whether it is told how to go about a kind of work, and its program is begun with code that reads the files."""
+    hints: bool = False
+    """Whether it is told how to go about a kind of work."""
+    openings: bool = False
+    """Whether its program is begun for it, where its reply can be: with code that reads the files, or with the head of
+    the function."""
+    mends: bool = False
+    """Whether code mends what it can in a program, without the model."""
     rewinds: bool = False
     """Whether a crash is repaired from the statement that failed on, where the model's reply can be begun for it."""
     facts_repair_after: int = 3
@@ -86,6 +91,8 @@ class Strategy:
     agreement: int = 0
     """Programs that must do the same before one is taken that nothing checks, as far as there are drafts; 0: the first
     that runs is taken."""
+    confirms: bool = False
+    """Whether the same is wanted of one that fits the task's examples only after others did not."""
     plain: bool = False
     """Whether the model gets the task's text alone, and what it writes is run once as it stands: no rules, no facts,
     nothing mended, no second attempt."""
@@ -95,11 +102,35 @@ class Strategy:
     """Whether a repair may name only what changes, as search/replace blocks."""
 
 
-SMALL = Strategy("small", repair_first=False, facts_tokens=900, guided=True, rewinds=True, agreement=2)
-LARGE = Strategy("large", repair_first=True, facts_tokens=3000, plans=True, edits=True)
+SMALL = Strategy(
+    "small",
+    repair_first=False,
+    facts_tokens=900,
+    hints=True,
+    openings=True,
+    mends=True,
+    rewinds=True,
+    agreement=2,
+    confirms=True,
+)
+LARGE = Strategy("large", repair_first=True, facts_tokens=3000, mends=True, plans=True, edits=True)
 PLAIN = Strategy("plain", repair_first=False, facts_tokens=0, plain=True)
 STRATEGIES: Mapping[str, Strategy] = MappingProxyType({s.name: s for s in (SMALL, LARGE, PLAIN)})
 """Those that can be chosen by hand, by their names."""
+_WITHOUT: Mapping[str, Mapping[str, Any]] = MappingProxyType(
+    {
+        "facts": {"facts_tokens": 0},
+        "hints": {"hints": False},
+        "openings": {"openings": False},
+        "mends": {"mends": False},
+        "rewinds": {"rewinds": False},
+        "agreement": {"agreement": 0},
+        "confirms": {"confirms": False},
+        "plans": {"plans": False},
+        "edits": {"edits": False},
+    }
+)
+"""What a strategy is that does without one of its techniques."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -172,10 +203,25 @@ class Move:
 
 
 def find_strategy(name: str) -> Strategy:
-    """The strategy called `name`. Raises `ConfigError` when there is none."""
-    if name not in STRATEGIES:
+    """The strategy called `name`; `small-mends` is `small` without its mends, to measure what they are worth.
+
+    Raises `ConfigError` when there is none, or when it has no such technique.
+    """
+    base, *left_out = name.split("-")
+    if base not in STRATEGIES:
         raise ConfigError(f"there is no policy {name!r}", hint=f"there are: {', '.join(STRATEGIES)}")
-    return STRATEGIES[name]
+    found = STRATEGIES[base]
+    for technique in left_out:
+        if technique not in (its := _techniques(found)):
+            has = f"it has: {', '.join(its)}" if its else "it has nothing that could be left out"
+            raise ConfigError(f"the policy {base!r} has no {technique!r} to leave out", hint=has)
+        found = replace(found, name=name, **_WITHOUT[technique])
+    return found
+
+
+def _techniques(strategy: Strategy) -> list[str]:
+    """What `strategy` can do without."""
+    return [name for name, off in _WITHOUT.items() if replace(strategy, **off) != strategy]
 
 
 def choose_strategy(profile: ModelProfile) -> Strategy:
@@ -223,13 +269,22 @@ def _after_a_pass(strategy: Strategy, trials: Sequence[Trial], budget: Budget, s
     return Move("draft", most=_COMPARED_AT_ONCE)
 
 
-def wants_agreement(strategy: Strategy, trial: Trial, budget: Budget, seconds: float) -> bool:
-    """Whether `trial`, the first that passed, is to be compared with others: nothing checks what it did, and that
-    costs little. What was asked of the network is not asked again."""
+def wants_agreement(strategy: Strategy, trial: Trial, others: Sequence[Trial], budget: Budget, seconds: float) -> bool:
+    """Whether `trial`, the first that passed, is to be compared with others: little checks what it did, and that costs
+    little. What was asked of the network is not asked again."""
     if not strategy.agreement or trial.execution is None or trial.verdict is None:
         return False
     cheap = trial.execution.seconds <= _SLOW and seconds <= _SHARE * budget.seconds
-    return trial.verdict.outcome == "unverified" and cheap and not trial.execution.requests
+    return _is_doubtful(strategy, trial.verdict, others) and cheap and not trial.execution.requests
+
+
+def _is_doubtful(strategy: Strategy, verdict: Verdict, others: Sequence[Trial]) -> bool:
+    """Whether the program of `verdict`, which passed, may well be wrong: nothing checks it; or it fits a few examples,
+    which others that the model wrote with more certainty do not."""
+    if verdict.outcome == "unverified":
+        return True
+    failed = any(other.verdict is not None and not other.passed for other in others)
+    return strategy.confirms and failed and verdict.author == "task"
 
 
 def is_agreed(strategy: Strategy, trials: Sequence[Trial]) -> bool:

@@ -3,6 +3,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TypeVar
 
@@ -24,7 +25,7 @@ from agent.events import (
 )
 from agent.models.base import Completion, ModelProfile
 from agent.models.scripted import ScriptedModel
-from agent.policy import LARGE, SMALL, Trial, best_of, choose_strategy, next_move
+from agent.policy import LARGE, SMALL, Trial, best_of, choose_strategy, find_strategy, next_move
 from agent.store import list_runs, load_run
 from agent.task import Program
 from sandbox import Policy
@@ -63,8 +64,9 @@ class Stage:
         budget: Budget | None = None,
         policy: Policy | None = None,
         apply: bool = False,
+        strategy: str | None = None,
     ) -> RunResult:
-        with Agent(model, runs=self.runs, budget=budget, policy=policy, apply=apply) as agent:
+        with Agent(model, runs=self.runs, budget=budget, policy=policy, apply=apply, strategy=strategy) as agent:
             self.events = list(agent.stream(task, folder=self.folder, checks=checks))
         last = self.events[-1]
         assert isinstance(last, Finished)
@@ -505,6 +507,18 @@ def test_a_function_without_examples_is_compared_by_calls_that_the_model_writes(
 
 
 @jail
+def test_a_function_that_fits_the_example_late_is_compared(stage: Stage) -> None:
+    failed, wrong = "def area(a, b):\n    return a - b", "def area(a, b):\n    return a + b"
+    right, other = "def area(a, b):\n    return a * b", "def area(a, b):\n    return b * a"
+    calls = "2, 2)\narea(3, 4)\n```"
+    replies = [fenced(failed), fenced(wrong), fenced(right), calls, fenced(other)]
+    model = ScriptedModel(replies, parameters=1.5, lanes=2)
+    result = stage.play(model, "Write a function area(a, b).\n>>> area(2, 2)\n4\n", budget=Budget(drafts=4))
+    assert (result.outcome, result.drafts, result.agreement) == ("solved", 4, Agreement(2, 3, changed=True))
+    assert result.program is not None and result.program.code == right + "\n"
+
+
+@jail
 def test_a_function_is_taken_at_once_when_the_model_writes_no_call(stage: Stage) -> None:
     model = small("def area(a, b):\n    return a * b", "area(x, y)", "def area(a, b):\n    return b * a")
     result = stage.play(model, "Write a function area(a, b).")
@@ -709,3 +723,39 @@ def test_a_spent_budget_ends_the_task() -> None:
     assert next_move(SMALL, [], Budget(drafts=1), 0.0).kind == "draft"
     assert next_move(SMALL, [Trial(1, "draft", problem="no code")], Budget(drafts=1), 0.0).kind == "stop"
     assert next_move(LARGE, [], Budget(seconds=5), 6.0).kind == "stop"
+
+
+def test_a_policy_can_do_without_one_of_its_techniques() -> None:
+    assert find_strategy("small") is SMALL
+    found = find_strategy("small-mends-agreement")
+    assert found == replace(SMALL, name="small-mends-agreement", mends=False, agreement=0)
+    assert find_strategy("large-edits") == replace(LARGE, name="large-edits", edits=False)
+
+
+@pytest.mark.parametrize(
+    ("name", "said", "hint"),
+    [
+        ("clever", "no policy 'clever'", "small, large, plain"),
+        ("", "no policy ''", "small, large, plain"),
+        (
+            "small-magic",
+            "'small' has no 'magic'",
+            "it has: facts, hints, openings, mends, rewinds, agreement, confirms",
+        ),
+        ("small-mends-mends", "has no 'mends'", "it has: facts"),
+        ("large-hints", "'large' has no 'hints'", "it has: facts, mends, plans, edits"),
+        ("plain-facts", "'plain' has no 'facts'", "nothing"),
+    ],
+)
+def test_what_a_policy_does_not_have_cannot_be_left_out(name: str, said: str, hint: str) -> None:
+    with pytest.raises(ConfigError, match=said) as error:
+        find_strategy(name)
+    assert hint in error.value.hint
+
+
+@jail
+def test_a_policy_without_mends_runs_what_was_written(stage: Stage) -> None:
+    unimported = "print(math.pi)"
+    assert stage.play(small(unimported), budget=Budget(drafts=1, repairs=0)).ok
+    result = stage.play(small(unimported), budget=Budget(drafts=1, repairs=0), strategy="small-mends")
+    assert not result.ok and not stage.of(Mended)

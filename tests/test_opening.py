@@ -32,7 +32,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def opening(task: str, packages: tuple[str, ...] = ()) -> str:
     """The opening of a program for `task` in the working directory."""
     facts = facts_of({**facts_probe.survey([]), "packages": packages})
-    return make_plan(Task(task), facts, 900, guided=True, opening=True).opening
+    return make_plan(Task(task), facts, 900, hints=True, opening=True).opening
 
 
 def run(code: str) -> dict[str, Any]:

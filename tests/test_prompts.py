@@ -60,10 +60,10 @@ def quadruple(x: int) -> int:
 
 @pytest.mark.parametrize("task", [STUB, f"Complete this function:\n\n{STUB}", f"Do it:\n```python\n{STUB}```\nThanks"])
 def test_a_program_begins_with_the_head_that_the_task_gives(task: str) -> None:
-    plan = make_plan(Task(task), Facts(), 900, guided=True, opening=True)
+    plan = make_plan(Task(task), Facts(), 900, hints=True, opening=True)
     assert plan.opening == STUB
     assert plan.checks == (Check("expression", "quadruple(1) == 4", "task"),)
-    assert make_plan(Task(task), Facts(), 900, guided=True).opening == ""
+    assert make_plan(Task(task), Facts(), 900, hints=True).opening == ""
 
 
 @pytest.mark.parametrize(
@@ -76,7 +76,7 @@ def test_a_program_begins_with_the_head_that_the_task_gives(task: str) -> None:
     ],
 )
 def test_a_function_that_is_not_left_open_is_no_head(task: str) -> None:
-    assert make_plan(Task(task), Facts(), 900, guided=True, opening=True).opening == ""
+    assert make_plan(Task(task), Facts(), 900, hints=True, opening=True).opening == ""
 
 
 def test_a_repair_continues_the_draft_s_prompt() -> None:

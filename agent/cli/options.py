@@ -42,7 +42,7 @@ by_policy = click.option(
     "--policy",
     "strategy",
     metavar="NAME",
-    help="How to drive the model: small, large or plain (default: by its size).",
+    help="How to drive the model: small, large or plain (default: by its size); small-mends does without mends.",
 )
 
 
