@@ -18,7 +18,7 @@ from .outcome import find_calls
 from .policy import Move, Strategy, Trial
 from .rewind import rewound, without_comments
 from .task import Budget, Plan, Program
-from .write import Request, Writer, calls_messages, edit_messages, opening_of, repair_messages
+from .write import Request, Writer, calls_messages, edit_messages, fresh_messages, opening_of, repair_messages
 
 __all__ = ["Asker", "Listener", "cancelled_after"]
 
@@ -70,6 +70,10 @@ class Asker:
         self._longest = 0
         """Tokens of the longest reply."""
         self._sampled = False
+        self._other = fresh_messages(plan)
+        """The prompt of the second draft, where that has one of its own."""
+        self._has_another = bool(self._other or plan.opening)
+        """Whether the second draft is written in another way than the first."""
         self.plan = plan
 
     def draw(self, move: Move, before: Sequence[Trial], *, alone: bool = False) -> list[Trial]:
@@ -90,7 +94,7 @@ class Asker:
     def _request(self, move: Move, before: Sequence[Trial]) -> Request:
         base, attempt, writer = move.base, len(before) + 1, self._writer
         if base is None or base.program is None:
-            return writer.draft(self._prompt, _drafts(before), attempt, self.plan.opening)
+            return self._draft(_drafts(before), attempt)
         begun = rewound(base.program, base.execution) if writer.rewinds and base.execution else ""
         if begun:
             return writer.repair(self._prompt, attempt, begun)
@@ -100,6 +104,11 @@ class Asker:
             return writer.edit(edit_messages(self._prompt, base.program.code, told), attempt, base.program.code)
         messages = repair_messages(self._prompt, base.program.code, feedback)
         return writer.repair(messages, attempt, opening_of(base.program.code, self.plan.opening))
+
+    def _draft(self, number: int, attempt: int) -> Request:
+        """The request for draft `number` (from 0)."""
+        prompt = (self._other if number == 1 else ()) or self._prompt
+        return self._writer.draft(prompt, number, attempt, self.plan.opening, another=self._has_another)
 
     def calls(self, program: Program) -> tuple[str, ...]:
         """Calls of the function asked for, written by the model when it is asked first, with `program` before it.
@@ -119,9 +128,9 @@ class Asker:
 
     def _at_once(self, request: Request, before: Sequence[Trial], most: int) -> Request:
         """The request for as many drafts as the model writes at once, and `most`. The first one is written alone, since
-        it often passes, and so is the only one that has no opening."""
+        it often passes, and so is the only one from another prompt or without an opening."""
         drafts = _drafts(before)
-        if drafts == 0 or (drafts == 1 and self.plan.opening):
+        if drafts == 0 or (drafts == 1 and self._has_another):
             return request
         n = min(self._model.profile.lanes, self._budget.drafts - drafts, most)
         return self._writer.at_once(request, n, self._longest)
@@ -155,6 +164,8 @@ class Asker:
         found = read_reply(without_comments(reply), edited, self.plan.function)
         if not found.code:
             return replace(trial, problem=found.problem)
+        if self.plan.faulty and self.plan.faulty.is_same(found.code):
+            return replace(trial, problem=f"it is {self.plan.function} as it was")
         before = self._seen.setdefault(same_program(found.code), trial.attempt)
         if before != trial.attempt:
             return replace(trial, problem=f"the same program as in attempt {before}", repeats=before)

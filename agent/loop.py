@@ -34,7 +34,7 @@ from .events import (
 from .facts import Facts, look
 from .judge import answer_of, judge
 from .live import Live, describe_session
-from .mend import mend_crash, mend_statically, same_program
+from .mend import mend_crash, mend_returned, mend_statically, same_program
 from .models.base import Completion, Message, Model, ModelProfile, Usage
 from .models.lazy import LazyModel
 from .plan import make_plan
@@ -447,7 +447,18 @@ class Job:
                 break
             self.emit(Mended(self._at(), trial.attempt, mended))
             program, tried = mended, self._execute(box, plan, replace(trial, program=mended))
-        return tried
+        return self._with_mended_result(box, plan, tried)
+
+    def _with_mended_result(self, box: Sandbox, plan: Plan, tried: Trial) -> Trial:
+        """`tried`, or what becomes of it when its results are converted, where that makes it pass."""
+        if tried.program is None or tried.verdict is None or not tried.verdict.ran:
+            return tried
+        mended = mend_returned(tried.program, tried.verdict, plan.function)
+        if mended is None:
+            return tried
+        self.emit(Mended(self._at(), tried.attempt, mended))
+        converted = self._execute(box, plan, replace(tried, program=mended))
+        return converted if converted.passed else tried
 
     def _execute(self, box: Sandbox, plan: Plan, trial: Trial) -> Trial:
         """Run and judge in a fresh session or branch, which stays open where its changes may be taken."""

@@ -13,6 +13,7 @@ from dataclasses import replace
 from pathlib import PurePosixPath
 
 from .facts import Facts, FileFact, named_folders, relevant, render
+from .faulty import find_faulty
 from .form import find_form, write_ending
 from .hints import hints_for
 from .opening import write_opening
@@ -94,11 +95,12 @@ def make_plan(task: Task, facts: Facts, budget_tokens: int, *, hints: bool = Fal
     named = [PurePosixPath(f).name for f in task.files]
     checks = (*task.checks, *_task_checks(task, facts, function))
     text = render(facts, budget_tokens, task.text, named)
-    form = find_form(task.text) if not function else ()
-    packages = _named_packages(task.text, facts) if function else facts.packages
-    plan = Plan(text, tuple(dict.fromkeys(checks)), function, packages, ending=write_ending(form))
+    checked = tuple(dict.fromkeys(checks))
     if function:
-        return replace(plan, opening=find_stub(task.text, function) if opening else "")
+        faulty = find_faulty(task.text, function)
+        stub = find_stub(task.text, function) if opening else ""
+        return Plan(text, checked, function, faulty, _named_packages(task.text, facts), opening=stub)
+    plan = Plan(text, checked, packages=facts.packages, ending=write_ending(find_form(task.text)))
     files, folders = _reading(task.text, facts, named) if opening else ((), ())
     found = hints_for(task.text, text, reads=not (files or folders)) if hints else ()
     imports = [line for hint in found for line in hint.imports]

@@ -10,6 +10,7 @@ from typing import Literal
 from sandbox import Changes, Execution, Receipt, Request
 
 from .errors import RunFailed
+from .faulty import Faulty
 from .models.base import Usage
 
 __all__ = [
@@ -87,6 +88,8 @@ class Plan:
     checks: tuple[Check, ...]
     function: str | None = None
     """Name of the function asked for, if the task asks for one."""
+    faulty: Faulty | None = None
+    """That function as the task holds it, where it is to be mended."""
     packages: tuple[str, ...] = ()
     """Third-party packages that the sandbox has."""
     hints: tuple[str, ...] = ()

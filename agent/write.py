@@ -21,6 +21,7 @@ __all__ = [
     "calls_messages",
     "draft_messages",
     "edit_messages",
+    "fresh_messages",
     "opening_of",
     "plan_messages",
     "repair_messages",
@@ -79,6 +80,15 @@ def draft_messages(text: str, plan: Plan, hosts: Sequence[str] = ()) -> tuple[Me
     return (Message("system", rules), Message("user", _task(text, plan)))
 
 
+def fresh_messages(plan: Plan) -> tuple[Message, ...]:
+    """The prompt of a draft that does not see the function to be mended, which a small model likes to copy.
+
+    Empty where there is none, or where the task does not say what it is for.
+    """
+    fresh = plan.faulty.fresh if plan.faulty else ""
+    return draft_messages(fresh, replace(plan, faulty=None)) if fresh else ()
+
+
 def plan_messages(text: str, plan: Plan) -> tuple[Message, ...]:
     """The prompt for the steps of a plan: what a draft is told of the task."""
     return (Message("user", render("plan", task=_task(text, plan))),)
@@ -124,7 +134,7 @@ def _packages(plan: Plan) -> str:
 def _task(text: str, plan: Plan) -> str:
     known = [part for part in (plan.facts, plan.session, _steps(plan)) if part]
     if plan.function:
-        body = render("function", task=text.strip(), function=plan.function)
+        body = render("function_mend" if plan.faulty else "function", task=text.strip(), function=plan.function)
         return "\n\n".join([*known, body, *_stated(plan)])
     before = [*known, *([_hints(plan)] if plan.hints else [])]
     stated = f"Task: {text.strip()}" if before else text.strip()
@@ -163,14 +173,16 @@ class Writer:
         self.rewinds = rewinds and model.profile.prefill
         """Whether a repair may go on from the statement that failed."""
 
-    def draft(self, messages: tuple[Message, ...], number: int, attempt: int, opening: str = "") -> Request:
+    def draft(
+        self, messages: tuple[Message, ...], number: int, attempt: int, opening: str = "", *, another: bool = False
+    ) -> Request:
         """The request for draft `number` (from 0) of a program that begins with `opening`.
 
-        The first draft is as sure as the model can be, and so is the second where leaving out the opening makes it
-        another one; the next are warmer.
+        The first draft is as sure as the model can be, and so is the second where `messages` or leaving out the
+        opening make it `another` one; the next are warmer.
         """
         warm = self._budget.temperature
-        sure = number == 0 or (number == 1 and bool(opening))
+        sure = number == 0 or (number == 1 and another)
         temperature = (0.0 if sure else _WARM) if warm is None else warm
         return self._request("draft", messages, temperature, attempt, "" if number == 1 else opening)
 

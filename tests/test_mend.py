@@ -1,12 +1,14 @@
 from __future__ import annotations
 
 import ast
+import math
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
-from agent.mend import mend_crash, mend_statically, same_program
-from agent.task import Program
+from agent.mend import mend_crash, mend_returned, mend_statically, same_program
+from agent.task import Check, CheckResult, Program, Verdict
 from sandbox import Execution, Problem
 
 
@@ -213,3 +215,79 @@ def test_a_nested_conversion_is_cleaned_once() -> None:
     fixed = crashed_at(code, 2, "ValueError", "could not convert string to float: '1,200'")
     assert fixed is not None
     assert "int(float(str(n).replace(',', '')))" in fixed
+
+
+# --- results ---
+
+
+def failed(call: str, got: object, want: object) -> CheckResult:
+    detail = f"{call}: got {got!r}, want {want!r}"
+    return CheckResult(Check("expression", f"{call} == {want!r}", "task"), False, detail)
+
+
+@pytest.mark.parametrize(
+    ("result", "want", "returned"),
+    [
+        ("[x, x]", (2, 2), "tuple([x, x])"),
+        ("(x, x)", [2, 2], "list((x, x))"),
+        ("x, x", [2, 2], "list((x, x))"),
+        ("{x, 1}", [1, 2], "sorted({x, 1})"),
+        ("[x, x]", "2 2", "' '.join(map(str, [x, x]))"),
+        ("'a b'", ["a", "b"], "'a b'.split()"),
+        ("x / 3", 0.67, "round(x / 3, 2)"),
+        ("x", "2", "str(x)"),
+        ("str(x)", 2, "int(str(x))"),
+        ("x * 50 * math.pi", 314.0, "x * 50 * 3.14"),
+        ("x * math.pi", 6.283, "round(x * math.pi, 3)"),
+    ],
+)
+def test_a_result_of_the_wrong_form_is_converted(result: str, want: object, returned: str) -> None:
+    code = f"import math\n\ndef f(x):\n    if x is None:\n        return None\n    return {result}\n"
+    got = eval(result, {"x": 2, "math": math})
+    program = mend_returned(Program(code), Verdict(True, (failed("f(2)", got, want),)), "f")
+    assert program is not None
+    assert program.code == code.replace(f"return {result}\n", f"return {returned}\n")
+    assert program.origin == "mend" and program.mends
+    space: dict[str, Any] = {}
+    exec(program.code, space)
+    assert (space["f"](2), space["f"](None)) == (want, None)
+
+
+@pytest.mark.parametrize(
+    "results",
+    [
+        (failed("f(2)", 3, 4),),
+        (failed("f(2)", [2, 1], (1, 2)),),
+        (failed("f(2)", [1, 2], (1, 2)), failed("f(3)", [1, 3], (1, 4))),
+        (failed("f(2)", [1, 2], (1, 2)), CheckResult(Check("expression", "f(3)"), False, "f(3): ValueError")),
+        (failed("g(2)", [1, 2], (1, 2)),),
+        (failed("f(2)", 2.4, 3.14),),
+        (failed("f(2)", "a", "b"),),
+        (failed("f(2)", True, "True"),),
+        (failed("f(2)", "x" * 300, list("x" * 300)),),
+        (CheckResult(Check("expression", "f(2) == (1, 2)"), False, "f(2): got [1, 2], want (1, 2), or not"),),
+        (CheckResult(Check("expression", "f(2) == (1, 2)"), False, "f(2): got <object>, want (1, 2)"),),
+        (CheckResult(Check("expression", "f(2) == want"), False, "f(2): got [1, 2], want (1, 2)"),),
+        (CheckResult(Check("tests", "assert f(2) == (1, 2)"), False, "f(2): got [1, 2], want (1, 2)"),),
+    ],
+)
+def test_another_result_stays_as_it_is(results: tuple[CheckResult, ...]) -> None:
+    results = tuple(replace(r, detail=r.detail if len(r.detail) < 400 else r.detail[:397] + "...") for r in results)
+    assert mend_returned(Program("def f(x):\n    return x\n"), Verdict(True, results), "f") is None
+
+
+@pytest.mark.parametrize(
+    ("code", "mend"),
+    [
+        ("def f(x):\n    def g():\n        return 1\n    return [x, g()]", "return tuple([x, g()])"),
+        ("f = lambda x: [x, 1]", None),
+        ("def f(x):\n    yield [x, 1]", None),
+        ("class A:\n    def f(self):\n        return [1]", None),
+        ("def f(x):\n    return [\n        x,\n        1,\n    ]", "return tuple([x, 1])"),
+    ],
+)
+def test_only_what_the_function_itself_returns_is_converted(code: str, mend: str | None) -> None:
+    program = mend_returned(Program(code), Verdict(True, (failed("f(2)", [2, 1], (2, 1)),)), "f")
+    assert (program is None) == (mend is None)
+    if program is not None and mend is not None:
+        assert (mend in program.code and "return 1" in code) or "return 1" not in program.code
