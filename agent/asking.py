@@ -22,6 +22,9 @@ from .write import Request, Writer, calls_messages, edit_messages, fresh_message
 
 __all__ = ["Asker", "Listener", "cancelled_after"]
 
+_BY_TURNS = 2
+"""Drafts at once at most from each of two prompts."""
+
 
 @dataclass(frozen=True, slots=True)
 class Listener:
@@ -71,7 +74,9 @@ class Asker:
         """Tokens of the longest reply."""
         self._sampled = False
         self._other = fresh_messages(plan)
-        """The prompt of the second draft, where that has one of its own."""
+        """The prompt of every second request for drafts, where that is another one."""
+        self._turns = 0
+        """Requests for drafts so far."""
         self._has_another = bool(self._other or plan.opening)
         """Whether the second draft is written in another way than the first."""
         self.plan = plan
@@ -107,7 +112,8 @@ class Asker:
 
     def _draft(self, number: int, attempt: int) -> Request:
         """The request for draft `number` (from 0)."""
-        prompt = (self._other if number == 1 else ()) or self._prompt
+        prompt = self._other if self._other and self._turns % 2 else self._prompt
+        self._turns += 1
         return self._writer.draft(prompt, number, attempt, self.plan.opening, another=self._has_another)
 
     def calls(self, program: Program) -> tuple[str, ...]:
@@ -132,6 +138,7 @@ class Asker:
         drafts = _drafts(before)
         if drafts == 0 or (drafts == 1 and self._has_another):
             return request
+        most = min(most, _BY_TURNS) if self._other else most
         n = min(self._model.profile.lanes, self._budget.drafts - drafts, most)
         return self._writer.at_once(request, n, self._longest)
 
