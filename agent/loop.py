@@ -34,7 +34,7 @@ from .events import (
 from .facts import Facts, look
 from .judge import answer_of, judge
 from .live import Live, describe_session
-from .mend import mend_crash, mend_returned, mend_statically, same_program
+from .mend import mend_crash, mend_returned, mend_statically, mend_to_function, same_program
 from .models.base import Completion, Message, Model, ModelProfile, Usage
 from .models.lazy import LazyModel
 from .plan import make_plan
@@ -438,6 +438,8 @@ class Job:
             return self._execute(box, plan, trial)
         held = {name.name for name in self.live.names} if self.live else set[str]()
         program = mend_statically(trial.program, plan.function, held)
+        if plan.faulty and plan.function:
+            program = mend_to_function(program, plan.function)
         if program is not trial.program:
             self.emit(Mended(self._at(), trial.attempt, program))
         tried = self._execute(box, plan, replace(trial, program=program))

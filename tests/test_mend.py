@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from agent.mend import mend_crash, mend_returned, mend_statically, same_program
+from agent.mend import mend_crash, mend_returned, mend_statically, mend_to_function, same_program
 from agent.task import Check, CheckResult, Program, Verdict
 from sandbox import Execution, Problem
 
@@ -215,6 +215,24 @@ def test_a_nested_conversion_is_cleaned_once() -> None:
     fixed = crashed_at(code, 2, "ValueError", "could not convert string to float: '1,200'")
     assert fixed is not None
     assert "int(float(str(n).replace(',', '')))" in fixed
+
+
+# --- a function alone ---
+
+
+def test_what_a_function_does_not_use_goes() -> None:
+    code = "import math\n\nclass Node:\n    pass\n\nLIMIT = 3\n\ndef helper(x):\n    return x + LIMIT\n\n"
+    code += "def f(node):\n    return helper(math.floor(node.value))\n\nnode = Node()\nprint(f(node))\n"
+    program = mend_to_function(Program(code), "f")
+    kept = "import math\nLIMIT = 3\n\ndef helper(x):\n    return x + LIMIT\n\ndef f(node):\n"
+    assert program.code == f"{kept}    return helper(math.floor(node.value))\n"
+    assert program.mends == ("left out what f does not use",)
+
+
+@pytest.mark.parametrize("code", ["x = 1\nprint(x)\n", "import math\n\ndef f(x):\n    return f(x - 1)\n"])
+def test_nothing_goes_where_all_is_used_or_the_function_is_missing(code: str) -> None:
+    program = Program(code)
+    assert mend_to_function(program, "f") is program
 
 
 # --- results ---

@@ -11,7 +11,7 @@ from ..source import parse, replaced
 from ..task import Program
 from .names import import_of, top_names, unbound
 
-__all__ = ["mend_statically", "mended", "same_program"]
+__all__ = ["mend_statically", "mend_to_function", "mended", "same_program"]
 
 _CHANGES = frozenset(("fillna", "replace", "ffill", "bfill", "interpolate", "clip", "mask", "where"))
 """What changes a column and leaves its length."""
@@ -35,6 +35,29 @@ def mend_statically(program: Program, function: str | None = None, held: Collect
     if other and function:
         program = mended(program, f"{program.code.rstrip()}\n\n\n{function} = {other}\n", f"{other} also as {function}")
     return program
+
+
+def mend_to_function(program: Program, function: str) -> Program:
+    """`program` with its imports, `function` and what that uses, and nothing else: a model that is to mend a function
+    likes to add a demonstration, or a class of its own for what the function is given. Itself when there is no more."""
+    tree = parse(program.code)
+    defined = {name: node for node in tree.body for name in _bound_by(node)}
+    wanted, found = [function], set[str]()
+    while wanted:
+        if (name := wanted.pop()) in defined and name not in found:
+            found.add(name)
+            wanted += unbound(ast.Module([defined[name]], []))
+    imports = (ast.Import, ast.ImportFrom)
+    kept = [n for n in tree.body if isinstance(n, imports) or not found.isdisjoint(_bound_by(n))]
+    if function not in found or len(kept) == len(tree.body):
+        return program
+    code = ast.unparse(ast.Module(kept, [])) + "\n"
+    return mended(program, code, f"left out what {function} does not use")
+
+
+def _bound_by(node: ast.stmt) -> frozenset[str]:
+    """The names that a statement at the top level binds."""
+    return frozenset(top_names(ast.Module([node], [])))
 
 
 def same_program(code: str) -> str:
