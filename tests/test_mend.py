@@ -229,7 +229,14 @@ def test_what_a_function_does_not_use_goes() -> None:
     assert program.mends == ("left out what f does not use",)
 
 
-@pytest.mark.parametrize("code", ["x = 1\nprint(x)\n", "import math\n\ndef f(x):\n    return f(x - 1)\n"])
+@pytest.mark.parametrize(
+    "code",
+    [
+        "x = 1\nprint(x)\n",
+        "import math\n\ndef f(x):\n    return f(x - 1)\n",
+        "for limit in (1, 2):\n    pass\n\ndef f(x):\n    return limit\n\nprint(f(1))\n",
+    ],
+)
 def test_nothing_goes_where_all_is_used_or_the_function_is_missing(code: str) -> None:
     program = Program(code)
     assert mend_to_function(program, "f") is program

@@ -49,9 +49,10 @@ def mend_to_function(program: Program, function: str) -> Program:
             wanted += unbound(ast.Module([defined[name]], []))
     imports = (ast.Import, ast.ImportFrom)
     kept = [n for n in tree.body if isinstance(n, imports) or not found.isdisjoint(_bound_by(n))]
-    if function not in found or len(kept) == len(tree.body):
+    alone = ast.Module(kept, [])
+    if function not in found or len(kept) == len(tree.body) or unbound(alone) - unbound(tree):
         return program
-    code = ast.unparse(ast.Module(kept, [])) + "\n"
+    code = ast.unparse(alone) + "\n"
     return mended(program, code, f"left out what {function} does not use")
 
 
