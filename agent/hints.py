@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 import tomllib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from importlib import resources
 
@@ -29,6 +29,8 @@ class Hint:
     facts: re.Pattern[str]
     reading: bool
     """Whether it is about how files are read."""
+    frames: str = ""
+    """The words where tables were read with pandas, if those are others."""
 
 
 @cache
@@ -41,15 +43,16 @@ def _hints() -> tuple[Hint, ...]:
             re.compile(hint.get("task", ""), re.IGNORECASE | re.DOTALL),
             re.compile(hint.get("facts", ""), re.MULTILINE),
             hint.get("reading", False),
+            " ".join(hint.get("frames", "").split()),
         )
         for hint in data["hint"]
     )
 
 
-def hints_for(text: str, facts: str, *, reads: bool = True) -> tuple[Hint, ...]:
+def hints_for(text: str, facts: str, *, reads: bool = True, frames: bool = False) -> tuple[Hint, ...]:
     """The hints whose patterns are found in the task `text` and in the `facts` about its files, at most three.
 
-    `reads`: whether the model has to read the files itself.
+    `reads`: whether the model has to read the files itself; `frames`: whether pandas has read the tables.
     """
     fit = [h for h in _hints() if h.task.search(text) and h.facts.search(facts) and (reads or not h.reading)]
-    return tuple(fit[:_MOST])
+    return tuple(replace(hint, say=hint.frames) if frames and hint.frames else hint for hint in fit[:_MOST])

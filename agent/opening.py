@@ -16,7 +16,7 @@ from typing import Any
 
 from .facts import FileFact
 
-__all__ = ["task_comment", "write_opening"]
+__all__ = ["takes_pandas", "task_comment", "write_opening"]
 
 _STATISTICS = re.compile(
     r"\b(?:averages?|means?|columns?|datasets?|correlat\w*|regress\w*|standard deviations?|variances?|quartiles?"
@@ -64,7 +64,7 @@ def write_opening(
 
     Empty when there is nothing that it would know better than a model, or too much.
     """
-    pandas = "pandas" in packages and bool(_STATISTICS.search(text))
+    pandas = takes_pandas(text, packages)
     names = _Names()
     parts: list[_Part] = []
     readable = [f for f in files if f.load and f.size <= _MOST_BYTES]
@@ -79,6 +79,11 @@ def write_opening(
     if len(parts) > _MOST_FILES or len(code) > _MOST_CHARS:
         code = _joined([], imports)
     return f"{code}\n{task_comment(text)}" if code else ""
+
+
+def takes_pandas(text: str, packages: Sequence[str]) -> bool:
+    """Whether tables are read with pandas for the task `text`."""
+    return "pandas" in packages and bool(_STATISTICS.search(text))
 
 
 def task_comment(text: str) -> str:

@@ -16,7 +16,7 @@ from .facts import Facts, FileFact, named_folders, relevant, render
 from .faulty import find_faulty
 from .form import find_form, write_ending
 from .hints import hints_for
-from .opening import write_opening
+from .opening import takes_pandas, write_opening
 from .source import try_parse
 from .task import Check, Plan, Task
 
@@ -102,7 +102,8 @@ def make_plan(task: Task, facts: Facts, budget_tokens: int, *, hints: bool = Fal
         return Plan(text, checked, function, faulty, _named_packages(task.text, facts), opening=stub)
     plan = Plan(text, checked, packages=facts.packages, ending=write_ending(find_form(task.text)))
     files, folders = _reading(task.text, facts, named) if opening else ((), ())
-    found = hints_for(task.text, text, reads=not (files or folders)) if hints else ()
+    reads, frames = not (files or folders), bool(files) and takes_pandas(task.text, facts.packages)
+    found = hints_for(task.text, text, reads=reads, frames=frames) if hints else ()
     imports = [line for hint in found for line in hint.imports]
     code = write_opening(task.text, files, folders, facts.packages, imports) if opening else ""
     return replace(plan, hints=tuple(hint.say for hint in found), opening=code)

@@ -211,6 +211,9 @@ def test_hints_are_given_for_a_kind_of_work_only() -> None:
     assert len(said) == 1
     assert "dict" in said[0]
     assert hints_for("What is 6 * 7?", "") == ()
+    once = "Count each order only once"
+    assert "seen.add" in hints_for(once, table)[0].say
+    assert "drop_duplicates" in hints_for(once, table, frames=True)[0].say
     dates = "a.csv: CSV, 3 rows\n  columns: day: dates in several formats: '1.2.2026'"
     assert any("strptime" in h.say for h in hints_for("Sort a.csv by day", dates))
     assert hints_for("Sort a.csv by day", dates, reads=False) == ()
