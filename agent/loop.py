@@ -160,7 +160,7 @@ class Job:
             plan = self._with_steps(plan, strategy, model)
             self.emit(Planned(self._at(), plan))
             try:
-                why = self._solve(box, model, plan, strategy)
+                why = self._solved_or_why(box, model, plan, strategy)
                 return self._conclude(self._escalate(box, plan, why))
             finally:
                 self._close_kept()
@@ -256,6 +256,15 @@ class Job:
         hears = (partial(listener.asked, 0), partial(listener.told, 0), self._progressed)
         with cancelled_after((self.setup.budget.seconds - self._at()) * _PLANNING, model):
             return ask_steps(model, self.setup.budget, self.task.text, plan, *hears)
+
+    def _solved_or_why(self, box: Sandbox, model: Model, plan: Plan, strategy: Strategy) -> str:
+        """What `_solve` does. A prompt that is too long for the first model is one for the bigger model."""
+        try:
+            return self._solve(box, model, plan, strategy)
+        except ModelRejected as error:
+            if self.setup.bigger is None:
+                raise
+            return str(error)
 
     def _escalate(self, box: Sandbox, plan: Plan, why: str) -> str:
         """Have the bigger model go on from the best program, if the first one has given up, which `why` says, and time

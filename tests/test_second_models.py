@@ -11,7 +11,7 @@ from typing import Any, TypeVar, cast
 
 import pytest
 
-from agent import Agent, Budget, ConfigError, ModelUnavailable, RunResult, Task
+from agent import Agent, Budget, ConfigError, ModelRejected, ModelUnavailable, RunResult, Task
 from agent.events import Advised, Drafted, Escalated, Event, Executed, Finished, Judged, ModelLoaded, Planned, Prompted
 from agent.models.base import Model
 from agent.models.lazy import LazyModel
@@ -466,6 +466,19 @@ def test_an_unknown_error_of_a_second_model_is_no_note(stage: Stage) -> None:
 
     with pytest.raises(ZeroDivisionError):
         stage.play(small("x = 1"), planner_model=Broken([]))
+
+
+@jail
+def test_a_prompt_that_is_too_long_for_the_first_model_is_one_for_the_bigger(stage: Stage) -> None:
+    class Narrow(ScriptedModel):
+        def complete(self, *args: Any, **options: Any) -> Any:
+            raise ModelRejected("the prompt has 9000 tokens")
+
+    result = stage.play(Narrow([], parameters=1.5), "Set x", "x == 42", escalate_model=big(fenced("x = 42")))
+    assert result.outcome == "solved"
+    assert [e.why for e in stage.of(Escalated)] == ["the prompt has 9000 tokens"]
+    with pytest.raises(ModelRejected):
+        stage.play(Narrow([], parameters=1.5), "Set x", "x == 42")
 
 
 @jail
