@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib.util
+import itertools
 import json
 import os
 import shutil
@@ -18,6 +20,7 @@ from pathlib import Path
 import pytest
 
 from agent import Agent, Budget
+from agent.bench.results import read_rows
 from agent.errors import ModelRejected, ModelUnavailable
 from agent.models import decode, open_model
 from agent.models.base import Message
@@ -159,11 +162,11 @@ class Bench:
                 StopGate(()),
                 ends=(),
                 limit=tokens,
-                tell=self.events.append,
             )
             for i in range(n)
         ]
-        self.decoder.decode(ids, replies, self.events.append, lambda: len(self.events) >= self.stop_after)
+        with contextlib.closing(self.decoder.decode(ids, replies)) as events:
+            self.events += itertools.islice(events, self.stop_after)
         return ["".join(e.text for e in self.written if e.reply == i) for i in range(n)]
 
     @property
@@ -182,6 +185,7 @@ class Bench:
 def test_the_profile_and_exact_counts(model):
     assert model.profile.context_tokens == 1024
     assert 0 < model.profile.parameters < 0.001
+    assert model.profile.lanes == 4
     assert model.count_tokens(ASK) == len("<system>You write Python.<user>Add.<assistant>")
 
 
@@ -541,6 +545,7 @@ def test_out_of_memory_is_told_and_survived(model):
     finally:
         hook.remove()
     assert "smaller model" in error.value.hint
+    assert error.value.__cause__ is error.value.__context__ is None  # it would keep the tensors
     reply = model.complete(ASK, max_tokens=30)[0]
     assert (reply.text, reply.usage.cached_tokens) == (expected, 0)
     assert model.complete(ASK, max_tokens=30)[0].usage.cached_tokens == count - 1
@@ -657,20 +662,46 @@ def test_missing_packages_name_the_extra(monkeypatch):
 # --- the loop ---
 
 
+@pytest.fixture(scope="module", params=["base", "chat"])
+def roomy(request, tmp_path_factory):
+    """A model whose context has room for a task and its rules, without a chat template and with one."""
+    folder = tmp_path_factory.mktemp(f"roomy-{request.param}")
+    save_tokenizer(folder, TEMPLATE if request.param == "chat" else None)
+    save_model(folder, "Llama", **LLAMA | {"max_position_embeddings": 8192})
+    return folder
+
+
 @needs_transformers
 @pytest.mark.jail
-@pytest.mark.parametrize("kind", ["base", "chat"])
-def test_the_loop_gives_up_on_a_model_that_knows_nothing(tmp_path, kind):
-    save_tokenizer(tmp_path / "model", TEMPLATE if kind == "chat" else None)
-    save_model(tmp_path / "model", "Llama", **LLAMA | {"max_position_embeddings": 8192})
+def test_the_loop_gives_up_on_a_model_that_knows_nothing(roomy, tmp_path):
     budget = Budget(drafts=2, repairs=1, max_tokens=40)
-    with Agent(f"hf:{tmp_path / 'model'}", runs=tmp_path / "runs", budget=budget) as agent:
+    with Agent(f"hf:{roomy}", runs=tmp_path / "runs", budget=budget) as agent:
         result = agent.run("What is 6 * 7?", checks=["answer == 42"])
     assert result.outcome in ("failed", "gave_up")
     assert not result.ok
     assert result.drafts + result.repairs >= 2
     assert result.usage.completion_tokens >= 80
     assert 0 < result.usage.cached_tokens < result.usage.prompt_tokens
+
+
+@needs_transformers
+@pytest.mark.jail
+@pytest.mark.parametrize("roomy", ["chat"], indirect=True)
+def test_a_bench_says_that_a_model_which_knows_nothing_solves_nothing(roomy, tmp_path):
+    doc = '    """Add one.\n    >>> more(1)\n    2\n    """\n'
+    test = "def check(candidate):\n    assert candidate(5) == 6\n"
+    problem = {"task_id": "HumanEval/0", "prompt": f"def more(x):\n{doc}", "entry_point": "more", "test": test}
+    (tmp_path / "humaneval.jsonl").write_text(json.dumps(problem) + "\n")
+    options = ["--data", ".", "--model", f"hf:{roomy}", "--drafts", "2", "--repairs", "0"]
+    line = [sys.executable, "-m", "agent", "bench", "humaneval", *options, "--out", "out"]
+    env = os.environ | {"OMP_NUM_THREADS": "1"}  # see one_thread
+    done = subprocess.run(line, cwd=tmp_path, env=env, capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stderr
+    (row,) = read_rows(tmp_path / "out")
+    assert (row.solved, row.first_passed, row.author) == (False, False, "task")
+    assert row.outcome in ("failed", "gave_up")
+    assert row.error and row.drafts == 2 and row.completion_tokens > 100
+    assert "called solved and is not: 0" in done.stdout
 
 
 @pytest.fixture(scope="module")

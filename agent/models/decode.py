@@ -12,14 +12,14 @@ from __future__ import annotations
 import copy
 import inspect
 import itertools
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Collection, Generator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from .base import FinishReason
 from .calls import StopGate
 
-__all__ = ["Decoder", "Event", "IsOver", "Lookup", "Read", "Reply", "Sampler", "Sampling", "Speller", "Tell", "Written"]
+__all__ = ["Decoder", "Event", "Lookup", "Read", "Reply", "Sampler", "Sampling", "Speller", "Written"]
 
 _BLOCK = 64
 """Prompt tokens read between two looks whether to stop: about two seconds for 1.5B in float32 on two cores."""
@@ -51,8 +51,6 @@ class Written:
 
 
 Event = Read | Written
-Tell = Callable[[Event], None]
-IsOver = Callable[[], bool]
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,20 +118,13 @@ class Speller:
 
 
 class Reply:
-    """One reply as it is written: it chooses its tokens, knows when it is complete, and tells its text."""
+    """One reply as it is written: it chooses its tokens, tells its text, and knows when it is complete."""
 
     def __init__(
-        self,
-        number: int,
-        sampler: Sampler,
-        speller: Speller,
-        gate: StopGate,
-        ends: Collection[int],
-        limit: int,
-        tell: Tell,
+        self, number: int, sampler: Sampler, speller: Speller, gate: StopGate, ends: Collection[int], limit: int
     ) -> None:
         self.choose = sampler.choose
-        self._number, self._speller, self._gate, self._tell = number, speller, gate, tell
+        self._number, self._speller, self._gate = number, speller, gate
         self._ends, self._limit = ends, limit
         self._tokens = 0
 
@@ -142,22 +133,20 @@ class Reply:
         """Tokens that it may still have."""
         return self._limit - self._tokens
 
-    def take(self, token: int) -> bool:
-        """Add a token. Whether the reply goes on."""
+    def take(self, token: int) -> Written:
+        """Add a token: the text that it brings, and whether the reply is complete with it."""
         self._tokens += 1
         if token in self._ends:
             return self._end("", "stop")
         text = self._gate.feed(self._speller.spell(token))
         if self._gate.closed or self.left <= 0:
             return self._end(text, "length")
-        self._tell(Written(self._number, text, self._tokens))
-        return True
+        return Written(self._number, text, self._tokens)
 
-    def _end(self, text: str, finish: FinishReason) -> bool:
+    def _end(self, text: str, finish: FinishReason) -> Written:
         if not self._gate.closed:
             text += self._gate.feed(self._speller.rest()) + self._gate.flush()
-        self._tell(Written(self._number, text, self._tokens, "stop" if self._gate.closed else finish))
-        return False
+        return Written(self._number, text, self._tokens, "stop" if self._gate.closed else finish)
 
 
 class Lookup:
@@ -191,7 +180,8 @@ class Decoder:
         self._keeps_last = "logits_to_keep" in parameters
         self._cache: Any = self._fresh()
         # Any other layer forgets something, or changes in place.
-        self._goes_back = all(type(layer) is transformers.DynamicLayer for layer in self._cache.layers)
+        self.goes_back = all(type(layer) is transformers.DynamicLayer for layer in self._cache.layers)
+        """Whether it keeps what was read, guesses, and writes several replies in one batch."""
         self._ids: list[int] = []
         """The tokens whose keys and values are in the cache."""
         self.passes = 0
@@ -207,42 +197,41 @@ class Decoder:
         """Free the memory. No call may follow."""
         self._model = self._cache = None
 
-    def decode(self, prompt: Sequence[int], replies: Sequence[Reply], tell: Tell, is_over: IsOver) -> None:
-        """Read the prompt, of which at least one token is given, and write the replies to it until `is_over`."""
+    def decode(self, prompt: Sequence[int], replies: Sequence[Reply]) -> Generator[Event]:
+        """Read the prompt, of which at least one token is given, and write the replies to it.
+
+        Whoever does not want the rest closes the generator: what was read until then is kept.
+        """
         try:
             with self._torch.inference_mode():
-                logits = self._read(prompt, tell, is_over)
-                if logits is None:
-                    return
-                if not self._goes_back:
-                    self._write_in_turn(logits, replies, is_over)
+                logits = yield from self._read(prompt)
+                if not self.goes_back:
+                    yield from self._write_in_turn(logits, replies)
                 elif len(replies) > 1:
-                    self._write_together(logits, replies, is_over)
+                    yield from self._write_together(logits, replies)
                 else:
-                    self._write(logits, replies[0], is_over)
-        except BaseException:
+                    yield from self._write(logits, replies[0])
+        except Exception:
             self._forget()  # some layers may be ahead of others
             raise
 
-    def _read(self, prompt: Sequence[int], tell: Tell, is_over: IsOver) -> Any:
-        """What the model makes of the last token, None when it was stopped before."""
+    def _read(self, prompt: Sequence[int]) -> Generator[Event, None, Any]:
+        """What the model makes of the last token."""
         known = self._recall(prompt)
         # A running state is not computed from an earlier one by all models, so that they read all at once.
-        step = _BLOCK if self._goes_back else len(prompt)
+        step = _BLOCK if self.goes_back else len(prompt)
         logits = None
         for at in range(known, len(prompt), step):
-            if is_over():
-                return None
             block = list(prompt[at : at + step])
             logits = self._forward(self._cache, [block])[0]
             self._ids += block
-            tell(Read(len(self._ids), len(prompt), known))
+            yield Read(len(self._ids), len(prompt), known)
         return logits
 
     def _recall(self, prompt: Sequence[int]) -> int:
         """Go back to where the prompt differs from what was read; the place. Its last token is always read anew."""
         same = itertools.takewhile(lambda pair: pair[0] == pair[1], zip(self._ids, prompt[:-1], strict=False))
-        known = sum(1 for _ in same) if self._goes_back else 0
+        known = sum(1 for _ in same) if self.goes_back else 0
         if known:
             self._go_back(len(self._ids) - known)
         else:
@@ -260,36 +249,38 @@ class Decoder:
     def _fresh(self) -> Any:
         return self._transformers.DynamicCache(config=self._model.config.get_text_config(decoder=True))
 
-    def _write(self, logits: Any, reply: Reply, is_over: IsOver) -> None:
+    def _write(self, logits: Any, reply: Reply) -> Generator[Event]:
         """Write one reply, guessing ahead. A guess is taken where it is what the reply chooses anyway."""
         lookup, guess = Lookup(self._ids), list[int]()
-        while not is_over():
+        while True:
             right = 0
             while True:
                 token = reply.choose(logits[right])
                 lookup.add(token)
-                goes_on = reply.take(token)
-                if not goes_on or right == len(guess) or token != guess[right]:
+                yield (written := reply.take(token))
+                if written.finish or guess[right : right + 1] != [token]:
                     break
                 right += 1
             self.guessed += right
             self._go_back(len(guess) - right)
-            if not goes_on:
+            if written.finish:
                 return
             guess = lookup.guess(reply.left - 1)
             logits = self._forward(self._cache, [[token, *guess]], len(guess) + 1)[0]
             self._ids += [token, *guess]
 
-    def _write_together(self, logits: Any, replies: Sequence[Reply], is_over: IsOver) -> None:
+    def _write_together(self, logits: Any, replies: Sequence[Reply]) -> Generator[Event]:
         """Write replies side by side in one batch, which a reply leaves when it is complete."""
         cache = copy.copy(self._cache)
         # The layers of the copy get tensors of their own when they are repeated; those of the prompt stay.
         cache.layers = [copy.copy(layer) for layer in cache.layers]
         cache.batch_repeat_interleave(len(replies))
         rows, writing = [logits] * len(replies), list(replies)
-        while not is_over():
+        while True:
             tokens = [reply.choose(row[-1]) for reply, row in zip(writing, rows, strict=True)]
-            going = [i for i, reply in enumerate(writing) if reply.take(tokens[i])]
+            written = [reply.take(token) for reply, token in zip(writing, tokens, strict=True)]
+            yield from written
+            going = [i for i, one in enumerate(written) if not one.finish]
             if not going:
                 return
             if len(going) < len(writing):
@@ -297,11 +288,15 @@ class Decoder:
                 writing = [writing[i] for i in going]
             rows = self._forward(cache, [[tokens[i]] for i in going])
 
-    def _write_in_turn(self, logits: Any, replies: Sequence[Reply], is_over: IsOver) -> None:
+    def _write_in_turn(self, logits: Any, replies: Sequence[Reply]) -> Generator[Event]:
         """Write replies one after another, each from a copy of what was read. Nothing of it is kept."""
         for reply in replies:
             cache, rows = copy.deepcopy(self._cache), logits
-            while not is_over() and reply.take(token := reply.choose(rows[-1])):
+            while True:
+                token = reply.choose(rows[-1])
+                yield (written := reply.take(token))
+                if written.finish:
+                    break
                 rows = self._forward(cache, [[token]])[0]
         self._forget()
 

@@ -7,30 +7,26 @@ covers is told in `decode.py`. Code that comes with a checkpoint is never run.
 from __future__ import annotations
 
 import contextlib
-import importlib
-import queue
+import math
 import time
 import weakref
-from collections.abc import Collection, Generator, Mapping, Sequence
+from collections.abc import Collection, Generator, Sequence
 from dataclasses import dataclass, field, replace
-from pathlib import Path
-from threading import Event, Lock, Thread
+from threading import Event, RLock
 from typing import Any
 
 from agent.errors import ModelRejected, ModelUnavailable
 
-from . import decode
+from . import checkpoints, decode
 from .base import Completion, FinishReason, Message, ModelProfile, OnProgress, OnToken, Usage
-from .calls import Calls, InTurn, StopGate
+from .calls import Calls, InTurn, StopGate, from_thread
 
 __all__ = ["TransformersModel"]
 
 _LEAST_REPLY = 64
 _CONTEXT = 8192
-_HUB_SECONDS = 10
-_NO_MEMORY = ("out of memory", "can't allocate memory", "not enough memory")
-"""What torch says on a GPU and on a CPU; there is no type for the latter."""
-_SMALLER = "choose a smaller model, shorten the task, or free memory"
+_LANES = 4
+"""Four rows of a batch wait for the same weights: little more time than one takes, on a CPU as well."""
 
 
 class TransformersModel:
@@ -41,16 +37,17 @@ class TransformersModel:
     """
 
     def __init__(self, checkpoint: str, *, context_tokens: int = _CONTEXT) -> None:
-        torch, transformers = _import("torch"), _import("transformers")
-        self._tokenizer, model = _load(torch, transformers, checkpoint)
-        self._ends = _ends(model, self._tokenizer)
+        loaded = checkpoints.load(checkpoint)
+        self._tokenizer, self._ends = loaded.tokenizer, loaded.ends
+        decoder = decode.Decoder(loaded.torch, loaded.transformers, loaded.model)
         self._profile = ModelProfile(
             name=checkpoint,
-            parameters=model.num_parameters() / 1e9,
-            context_tokens=_context(model.config.get_text_config(decoder=True), context_tokens),
+            parameters=loaded.model.num_parameters() / 1e9,
+            context_tokens=loaded.context(context_tokens),
             prefill=True,
+            lanes=_LANES if decoder.goes_back else 1,
         )
-        self._engine = _Engine(decode.Decoder(torch, transformers, model))
+        self._engine = _Engine(decoder)
         # Also runs at exit: an interpreter that ends under a thread in native code may abort.
         self._finalizer = weakref.finalize(self, _Engine.close, self._engine)
 
@@ -134,7 +131,7 @@ class TransformersModel:
             return self._tokenizer.apply_chat_template(turns, tokenize=False, add_generation_prompt=True)
         except Exception as e:  # a template is a program, and fails as one
             raise ModelRejected(
-                f"the chat template of {self._profile.name} cannot write this prompt: {_said(e)}",
+                f"the chat template of {self._profile.name} cannot write this prompt: {checkpoints.said(e)}",
                 hint="mend chat_template in its tokenizer_config.json or chat_template.jinja, or use another model",
             ) from e
 
@@ -161,26 +158,24 @@ class _Job:
     ends: Collection[int]
     tokenizer: Any
 
-    def run(self, decoder: decode.Decoder, tell: decode.Tell, is_over: decode.IsOver) -> None:
+    def run(self, decoder: decode.Decoder) -> Generator[decode.Event]:
         """Have it done."""
-        decoder.decode(self.prompt, [self._reply(i, decoder, tell) for i in range(self.n)], tell, is_over)
+        return decoder.decode(self.prompt, [self._reply(i, decoder) for i in range(self.n)])
 
-    def _reply(self, i: int, decoder: decode.Decoder, tell: decode.Tell) -> decode.Reply:
+    def _reply(self, i: int, decoder: decode.Decoder) -> decode.Reply:
         how = replace(self.how, seed=None if self.how.seed is None else self.how.seed + i)
         speller = decode.Speller(self.tokenizer, self.prompt)
-        gate = StopGate(self.stop)
-        return decode.Reply(i, decoder.sampler(how), speller, gate, ends=self.ends, limit=self.limit, tell=tell)
+        return decode.Reply(i, decoder.sampler(how), speller, StopGate(self.stop), ends=self.ends, limit=self.limit)
 
 
 class _Engine:
-    """The thread that the model runs in: one call at a time, each in a thread of its own."""
+    """The model, which runs one call at a time, each in a thread of its own."""
 
     def __init__(self, decoder: decode.Decoder) -> None:
         self.calls = Calls()
         self.decoder = decoder
         self._closed = Event()
-        self._turn = Lock()
-        self._thread: Thread | None = None
+        self._turn = RLock()  # the garbage collector may close it from any thread, the model's own too
 
     def stream(self, job: _Job, cancelled: Event) -> Generator[decode.Event]:
         """What the job tells, until it is done or `cancelled` is set.
@@ -188,60 +183,32 @@ class _Engine:
         When the caller leaves early, by an exception too, the job stops after the pass in progress; the next call
         waits for that.
         """
-        told: queue.SimpleQueue[decode.Event | Exception | None] = queue.SimpleQueue()
-        left = Event()
-
-        def is_over() -> bool:
-            return left.is_set() or self._closed.is_set()
-
-        with self._turn:
-            self._wait_for_last()
-            if self._closed.is_set():
-                raise ModelUnavailable("the model is closed", hint="open it again")
-            self._thread = Thread(
-                target=_work, args=(job, self.decoder, told, is_over), name="transformers", daemon=True
-            )
-            self._thread.start()
-            try:
-                yield from _until_cancelled(told, cancelled)
-            finally:
-                left.set()
+        return from_thread(lambda: self._run(job), cancelled, first_seconds=math.inf, next_seconds=math.inf)
 
     def close(self) -> None:
         self._closed.set()
         self.calls.cancel()
-        self._wait_for_last()
-        self.decoder.close()
+        with self._turn:
+            self.decoder.close()
 
-    def _wait_for_last(self) -> None:
-        if self._thread:
-            self._thread.join()
+    def _run(self, job: _Job) -> Generator[decode.Event]:
+        fault = None
+        with self._turn:
+            self._check_open()
+            try:
+                with contextlib.closing(job.run(self.decoder)) as events:
+                    for event in events:
+                        if self._closed.is_set():
+                            return
+                        yield event
+            except Exception as e:
+                fault = checkpoints.failure(e, "transformers failed", "open the model again")
+        if fault:  # outside of the `except`: see `failure`
+            raise fault
 
-
-def _work(
-    job: _Job, decoder: decode.Decoder, told: queue.SimpleQueue[decode.Event | Exception | None], is_over: decode.IsOver
-) -> None:
-    try:
-        job.run(decoder, told.put, is_over)
-    except Exception as e:
-        told.put(_fault(e))
-    finally:
-        told.put(None)
-
-
-def _until_cancelled(
-    told: queue.SimpleQueue[decode.Event | Exception | None], cancelled: Event
-) -> Generator[decode.Event]:
-    while not cancelled.is_set():
-        try:
-            event = told.get(timeout=0.05)
-        except queue.Empty:
-            continue
-        if event is None:
-            return
-        if isinstance(event, Exception):
-            raise event
-        yield event
+    def _check_open(self) -> None:
+        if self._closed.is_set():
+            raise ModelUnavailable("the model is closed", hint="open it again")
 
 
 class _Batch:
@@ -304,103 +271,3 @@ def _without_system(messages: Sequence[Message]) -> list[Message] | None:
             return [Message("user", f"{rules}\n\n{asked}"), *others]
         case _:
             return None
-
-
-# Loading
-
-
-def _load(torch: Any, transformers: Any, checkpoint: str) -> tuple[Any, Any]:
-    """The tokenizer and the model, where it is to run."""
-    place, options = _place(checkpoint)
-    try:
-        tokenizer = transformers.AutoTokenizer.from_pretrained(place, **options)
-        model = transformers.AutoModelForCausalLM.from_pretrained(place, dtype="auto", **options)
-        return tokenizer, model.to("cuda" if torch.cuda.is_available() else "cpu").eval()
-    except Exception as e:  # of many packages: the hub's, safetensors', tokenizers', torch's
-        if _is_out_of_memory(e):
-            raise _no_memory(e) from None
-        raise ModelUnavailable(f"transformers cannot load {checkpoint!r}: {_said(e)}", hint=_how_to_load(e)) from e
-
-
-def _place(checkpoint: str) -> tuple[str, Mapping[str, Any]]:
-    """What to load, and how. A path is never looked for on the hub."""
-    path = Path(checkpoint).expanduser()
-    # Else transformers would ask at the terminal whether to run it.
-    options: dict[str, Any] = {"trust_remote_code": False}
-    if path.is_file():
-        return str(path.parent), options | {"gguf_file": path.name}
-    if path.is_dir():
-        return str(path), options
-    if checkpoint.startswith(("/", "./", "../", "~")) or checkpoint.endswith(".gguf"):
-        raise ModelUnavailable(f"there is no {checkpoint}", hint="name a folder with a checkpoint, or a GGUF file")
-    return checkpoint, options | {"local_files_only": not _hub_answers()}
-
-
-def _hub_answers() -> bool:
-    """Asked once: without an answer the hub's client would try for half a minute, for each file, cached or not."""
-    hub = _import("huggingface_hub")
-    session, address = hub.get_session(), hub.constants.ENDPOINT
-    try:
-        session.head(address, timeout=_HUB_SECONDS)
-    except Exception:  # of the HTTP library that the client happens to use; also where it was told to stay offline
-        return False
-    return True
-
-
-def _how_to_load(error: Exception) -> str:
-    if isinstance(error, ImportError):
-        return "install what it names"
-    if "custom code" in str(error):
-        return "code that comes with a checkpoint is not run: choose a model that transformers knows"
-    return (
-        "name a folder with config.json, weights and tokenizer, or a repository of the hub, which must be within reach "
-        "the first time"
-    )
-
-
-def _ends(model: Any, tokenizer: Any) -> Collection[int]:
-    """The tokens that end a reply: one or several, of which some checkpoints name one here and one there."""
-    named: list[int | None] | int | None = model.generation_config.eos_token_id
-    ends = named if isinstance(named, list) else [named]
-    return frozenset(token for token in (*ends, tokenizer.eos_token_id) if token is not None)
-
-
-def _context(config: Any, wanted: int) -> int:
-    """Tokens that prompt and reply may have: what is wanted, or less where the model was trained for less."""
-    trained: int = getattr(config, "max_position_embeddings", None) or wanted
-    rope: dict[str, Any] = getattr(config, "rope_parameters", None) or {}
-    if rope.get("rope_type") in ("dynamic", "longrope"):
-        # Beyond that length all keys become others, so that what was read would have to be read again.
-        trained = min(trained, rope.get("original_max_position_embeddings") or trained)
-    return min(wanted, trained)
-
-
-def _import(name: str) -> Any:
-    try:
-        return importlib.import_module(name)
-    except ImportError as e:
-        raise ModelUnavailable(f"{name} cannot be imported ({e})", hint="pip install 'sandsmith[transformers]'") from e
-
-
-# What goes wrong
-
-
-def _fault(error: Exception) -> Exception:
-    if _is_out_of_memory(error):
-        return _no_memory(error)
-    fault = ModelUnavailable(f"transformers failed: {_said(error)}", hint="open the model again")
-    fault.__cause__ = error
-    return fault
-
-
-def _is_out_of_memory(error: Exception) -> bool:
-    return isinstance(error, MemoryError) or any(words in str(error).lower() for words in _NO_MEMORY)
-
-
-def _no_memory(error: Exception) -> ModelUnavailable:
-    """Without the cause: its traceback would keep the tensors."""
-    return ModelUnavailable(f"the model has run out of memory: {_said(error)}", hint=_SMALLER)
-
-
-def _said(error: Exception) -> str:
-    return " ".join(str(error).split())[:300] or type(error).__name__
