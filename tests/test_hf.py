@@ -709,7 +709,7 @@ def smollm():
     """The weights of SmolLM2-135M, which transformers dequantises."""
     from agent.models import weights
 
-    for name in ("torch", "transformers", "gguf"):
+    for name in ("torch", "transformers", "gguf", "accelerate"):
         pytest.importorskip(name, reason=f"no {name}: pip install 'sandsmith[transformers]'")
     try:
         return weights.pull("smollm2-135m")
