@@ -1,48 +1,69 @@
-"""A causal language model through transformers: slower than llama.cpp on a CPU, but it takes any checkpoint."""
+"""A causal language model through transformers: slower than llama.cpp on a CPU, but it takes any checkpoint.
+
+The model runs in a thread of its own, so that the caller can be interrupted at any time; what the loop over its tokens
+covers is told in `decode.py`. Code that comes with a checkpoint is never run.
+"""
 
 from __future__ import annotations
 
-import importlib
-import queue
+import contextlib
+import math
 import time
-from collections.abc import Iterator, Sequence
-from threading import Event, Lock, Thread
+import weakref
+from collections.abc import Collection, Generator, Sequence
+from dataclasses import dataclass, field, replace
+from threading import Event, RLock
 from typing import Any
 
 from agent.errors import ModelRejected, ModelUnavailable
 
+from . import checkpoints, decode
 from .base import Completion, FinishReason, Message, ModelProfile, OnProgress, OnToken, Usage
-from .calls import Calls, StopGate
+from .calls import Calls, InTurn, StopGate, from_thread
 
 __all__ = ["TransformersModel"]
 
 _LEAST_REPLY = 64
 _CONTEXT = 8192
+_LANES = 4
+"""Four rows of a batch wait for the same weights: little more time than one takes, on a CPU as well."""
 
 
 class TransformersModel:
-    """A checkpoint in a folder or on the hub, on the GPU where there is one.
+    """A checkpoint in a folder or on the hub, or a GGUF file, which is dequantised; on the GPU where there is one.
 
-    A model without a chat template gets the messages as plain text. Raises `ModelUnavailable` when the checkpoint
-    cannot be loaded or the packages are not installed.
+    A model without a chat template gets the messages as plain text. `context_tokens` bounds prompt and reply together.
+    Raises `ModelUnavailable` when the checkpoint cannot be loaded or the packages are not installed.
     """
 
     def __init__(self, checkpoint: str, *, context_tokens: int = _CONTEXT) -> None:
-        self._torch, self._transformers = _import("torch"), _import("transformers")
-        self._tokenizer, self._model = self._load(checkpoint)
-        trained = getattr(self._model.config, "max_position_embeddings", None) or context_tokens
+        loaded = checkpoints.load(checkpoint)
+        self._tokenizer, self._ends = loaded.tokenizer, loaded.ends
+        decoder = decode.Decoder(loaded.torch, loaded.transformers, loaded.model)
         self._profile = ModelProfile(
             name=checkpoint,
-            parameters=self._model.num_parameters() / 1e9,
-            context_tokens=min(context_tokens, trained),
+            parameters=loaded.model.num_parameters() / 1e9,
+            context_tokens=loaded.context(context_tokens),
             prefill=True,
+            lanes=_LANES if decoder.goes_back else 1,
         )
-        self._calls = Calls()
-        self._turn = Lock()
+        self._engine = _Engine(decoder)
+        # Also runs at exit: an interpreter that ends under a thread in native code may abort.
+        self._finalizer = weakref.finalize(self, _Engine.close, self._engine)
 
     @property
     def profile(self) -> ModelProfile:
         return self._profile
+
+    @property
+    def passes(self) -> int:
+        """Times that the model was run so far, for blocks of prompts and for steps of replies."""
+        return self._engine.decoder.passes
+
+    @property
+    def guessed(self) -> int:
+        """Tokens that were guessed right so far; each saved a pass."""
+        return self._engine.decoder.guessed
 
     def complete(
         self,
@@ -59,82 +80,60 @@ class TransformersModel:
         on_token: OnToken | None = None,
         on_progress: OnProgress | None = None,
     ) -> list[Completion]:
-        """See `Model.complete`. The replies are drawn one after another, with seeds `seed`, `seed + 1`, ..."""
+        """See `Model.complete`. Replies are written in one batch, with the seeds `seed`, `seed + 1`, ...; `on_token`
+        hears them one after another."""
         prompt = self._encode(messages, prefill)
-        options: dict[str, Any] = {"max_new_tokens": min(max_tokens, self._room(len(prompt[0])))}
-        if temperature > 0:
-            options |= {"do_sample": True, "temperature": temperature, "top_p": top_p, "top_k": top_k}
-        else:
-            options |= {"do_sample": False, "temperature": None, "top_p": None, "top_k": None}
-        drawn: list[Completion] = []
-        with self._calls.begin() as cancelled, self._turn:
-            for i in range(n):
-                draw = _Draw(self, prompt, options, None if seed is None else seed + i, cancelled)
-                drawn.append(draw.run(prefill, StopGate(stop), on_token))
-                if cancelled.is_set():
-                    break
-        return drawn
+        limit = min(max_tokens, self._room(len(prompt)))
+        if n < 1:
+            return []
+        how = decode.Sampling(temperature, top_p, top_k, seed)
+        job = _Job(prompt, n, how, tuple(stop), limit, self._ends, self._tokenizer)
+        batch = _Batch(prefill, n, len(prompt), on_token, on_progress)
+        with (
+            self._engine.calls.begin() as cancelled,
+            contextlib.closing(self._engine.stream(job, cancelled)) as events,
+        ):
+            for event in events:
+                batch.take(event)
+        return batch.completions()
 
     def count_tokens(self, messages: Sequence[Message]) -> int:
         """The exact number of prompt tokens."""
-        return len(self._encode(messages, "")[0])
+        return len(self._encode(messages, ""))
 
     def cancel(self) -> None:
-        self._calls.cancel()
+        self._engine.calls.cancel()
 
     def close(self) -> None:
-        """Stop what runs and free the memory."""
-        self._calls.cancel()
-        with self._turn:
-            self._model = None
+        """Stop what runs and free the memory. Safe to call again."""
+        self._finalizer()
 
-    def generate(self, prompt: Any, seed: int | None, **options: Any) -> int:
-        """Generate in this thread and return the number of new tokens."""
-        if self._model is None:
-            raise ModelUnavailable("the model is closed", hint="open it again")
-        if seed is not None:
-            self._torch.manual_seed(seed)
-        with self._torch.inference_mode():
-            ids = prompt.to(self._model.device)
-            output = self._model.generate(
-                ids, attention_mask=self._torch.ones_like(ids), pad_token_id=self._tokenizer.eos_token_id, **options
-            )
-        return len(output[0]) - len(prompt[0])
-
-    def watch(self, pieces: queue.SimpleQueue[str | None], is_over: Event) -> dict[str, Any]:
-        """What `generate` needs to report each piece of text and to be stopped between two tokens."""
-        transformers = self._transformers
-
-        class Streamer(transformers.TextStreamer):
-            def on_finalized_text(self, text: str, stream_end: bool = False) -> None:
-                pieces.put(text)
-
-        class Stopper(transformers.StoppingCriteria):
-            def __call__(self, *args: Any, **kwargs: Any) -> bool:
-                return is_over.is_set()
-
-        streamer = Streamer(self._tokenizer, skip_prompt=True, skip_special_tokens=True)
-        return {"streamer": streamer, "stopping_criteria": transformers.StoppingCriteriaList([Stopper()])}
-
-    def _load(self, checkpoint: str) -> tuple[Any, Any]:
-        try:
-            tokenizer = self._transformers.AutoTokenizer.from_pretrained(checkpoint)
-            model = self._transformers.AutoModelForCausalLM.from_pretrained(checkpoint)
-        except (OSError, ValueError, RuntimeError) as e:
-            said = " ".join(str(e).split())[:300]
-            raise ModelUnavailable(
-                f"transformers cannot load {checkpoint!r}: {said}", hint="name a folder or a repository of the hub"
-            ) from e
-        return tokenizer, model.to("cuda" if self._torch.cuda.is_available() else "cpu").eval()
-
-    def _encode(self, messages: Sequence[Message], prefill: str) -> Any:
-        """The prompt's token numbers, as one row."""
+    def _encode(self, messages: Sequence[Message], prefill: str) -> list[int]:
+        """The prompt's tokens. A template brings its special ones itself."""
         if self._tokenizer.chat_template:
-            turns = [{"role": m.role, "content": m.content} for m in messages]
-            text = self._tokenizer.apply_chat_template(turns, tokenize=False, add_generation_prompt=True)
-            return self._tokenizer(text + prefill, add_special_tokens=False, return_tensors="pt")["input_ids"]
+            text = self._render(messages)
+            return list(self._tokenizer.encode(text + prefill, add_special_tokens=False))
         text = "\n\n".join(m.content for m in messages) + "\n\n"
-        return self._tokenizer(text + prefill, return_tensors="pt")["input_ids"]
+        return list(self._tokenizer.encode(text + prefill))
+
+    def _render(self, messages: Sequence[Message]) -> str:
+        """The messages as the chat template writes them. Some know no system message: it goes before the first turn."""
+        try:
+            return self._fill(messages)
+        except ModelRejected:
+            if (folded := _without_system(messages)) is None:
+                raise
+            return self._fill(folded)
+
+    def _fill(self, messages: Sequence[Message]) -> str:
+        turns = [{"role": m.role, "content": m.content} for m in messages]
+        try:
+            return self._tokenizer.apply_chat_template(turns, tokenize=False, add_generation_prompt=True)
+        except Exception as e:  # a template is a program, and fails as one
+            raise ModelRejected(
+                f"the chat template of {self._profile.name} cannot write this prompt: {checkpoints.said(e)}",
+                hint="mend chat_template in its tokenizer_config.json or chat_template.jinja, or use another model",
+            ) from e
 
     def _room(self, prompt: int) -> int:
         limit = self._profile.context_tokens
@@ -147,69 +146,128 @@ class TransformersModel:
         return limit - prompt
 
 
-class _Draw:
-    """One reply, generated in a thread of its own so that the caller can be interrupted."""
+@dataclass(frozen=True, slots=True)
+class _Job:
+    """One call. It does not hold the `TransformersModel`, which nobody may need any more before the thread ends."""
+
+    prompt: list[int]
+    n: int
+    how: decode.Sampling
+    stop: Sequence[str]
+    limit: int
+    ends: Collection[int]
+    tokenizer: Any
+
+    def run(self, decoder: decode.Decoder) -> Generator[decode.Event]:
+        """Have it done."""
+        return decoder.decode(self.prompt, [self._reply(i, decoder) for i in range(self.n)])
+
+    def _reply(self, i: int, decoder: decode.Decoder) -> decode.Reply:
+        how = replace(self.how, seed=None if self.how.seed is None else self.how.seed + i)
+        speller = decode.Speller(self.tokenizer, self.prompt)
+        return decode.Reply(i, decoder.sampler(how), speller, StopGate(self.stop), ends=self.ends, limit=self.limit)
+
+
+class _Engine:
+    """The model, which runs one call at a time, each in a thread of its own."""
+
+    def __init__(self, decoder: decode.Decoder) -> None:
+        self.calls = Calls()
+        self.decoder = decoder
+        self._closed = Event()
+        self._turn = RLock()  # the garbage collector may close it from any thread, the model's own too
+
+    def stream(self, job: _Job, cancelled: Event) -> Generator[decode.Event]:
+        """What the job tells, until it is done or `cancelled` is set.
+
+        When the caller leaves early, by an exception too, the job stops after the pass in progress; the next call
+        waits for that.
+        """
+        return from_thread(lambda: self._run(job), cancelled, first_seconds=math.inf, next_seconds=math.inf)
+
+    def close(self) -> None:
+        self._closed.set()
+        self.calls.cancel()
+        with self._turn:
+            self.decoder.close()
+
+    def _run(self, job: _Job) -> Generator[decode.Event]:
+        fault = None
+        with self._turn:
+            self._check_open()
+            try:
+                with contextlib.closing(job.run(self.decoder)) as events:
+                    for event in events:
+                        if self._closed.is_set():
+                            return
+                        yield event
+            except Exception as e:
+                fault = checkpoints.failure(e, "transformers failed", "open the model again")
+        if fault:  # outside of the `except`: see `failure`
+            raise fault
+
+    def _check_open(self) -> None:
+        if self._closed.is_set():
+            raise ModelUnavailable("the model is closed", hint="open it again")
+
+
+class _Batch:
+    """Replies that are written side by side, as what is told of them comes in."""
 
     def __init__(
-        self, model: TransformersModel, prompt: Any, options: dict[str, Any], seed: int | None, cancelled: Event
+        self, text: str, n: int, prompt: int, on_token: OnToken | None, on_progress: OnProgress | None
     ) -> None:
-        self._model, self._prompt, self._options, self._seed = model, prompt, options, seed
-        self._cancelled = cancelled
-        self._pieces: queue.SimpleQueue[str | None] = queue.SimpleQueue()
-        self._left = Event()
-        self._tokens = 0
-        self._error: Exception | None = None
+        self._started = time.monotonic()
+        self._replies = [_Heard(text) for _ in range(n)]
+        self._prompt, self._cached = prompt, 0
+        self._listener = InTurn(on_token) if on_token is not None else None
+        self._on_progress = on_progress
 
-    def run(self, prefill: str, gate: StopGate, on_token: OnToken | None) -> Completion:
-        started, text = time.monotonic(), prefill
-        thread = Thread(target=self._generate, name="transformers", daemon=True)
-        thread.start()
-        try:
-            for piece in self._until_cancelled():
-                passed = gate.feed(piece)
-                text += passed
-                if passed and on_token is not None:
-                    on_token(passed)
-                if gate.closed:
-                    break
-            text += gate.flush()
-        finally:
-            self._left.set()
-            thread.join()
-        if self._error:
-            raise ModelUnavailable(f"transformers failed: {self._error}", hint="open the model again") from self._error
-        usage = Usage(len(self._prompt[0]), self._tokens, 0, time.monotonic() - started)
-        return Completion(text, self._finish(gate), usage)
+    def take(self, event: decode.Event) -> None:
+        if isinstance(event, decode.Written):
+            self._written(event)
+            return
+        self._cached = event.cached
+        if self._on_progress is not None:
+            self._on_progress("reading the prompt", (event.done - event.cached) / (event.total - event.cached))
 
-    def _generate(self) -> None:
-        try:
-            watched = self._model.watch(self._pieces, self._left)
-            self._tokens = self._model.generate(self._prompt, self._seed, **watched, **self._options)
-        except Exception as e:
-            self._error = e
-        finally:
-            self._pieces.put(None)
+    def completions(self) -> list[Completion]:
+        """All of them; the prompt was read once, for the first."""
+        return [
+            Completion(heard.text, heard.finish, replace(heard.usage, prompt_tokens=self._prompt, cached_tokens=cached))
+            for heard, cached in zip(self._replies, self._all_cached(), strict=True)
+        ]
 
-    def _until_cancelled(self) -> Iterator[str]:
-        while not self._cancelled.is_set():
-            try:
-                piece = self._pieces.get(timeout=0.05)
-            except queue.Empty:
-                continue
-            if piece is None:
-                return
-            yield piece
+    def _all_cached(self) -> list[int]:
+        return [self._cached] + [self._prompt] * (len(self._replies) - 1)
 
-    def _finish(self, gate: StopGate) -> FinishReason:
-        if gate.closed:
-            return "stop"
-        if self._cancelled.is_set():
-            return "cancelled"
-        return "length" if self._tokens >= self._options["max_new_tokens"] else "stop"
+    def _written(self, event: decode.Written) -> None:
+        heard = self._replies[event.reply]
+        heard.text += event.text
+        heard.usage = Usage(completion_tokens=event.tokens, seconds=time.monotonic() - self._started)
+        heard.finish = event.finish or heard.finish
+        if self._listener is None:
+            return
+        if event.text:
+            self._listener.take(event.reply, event.text)
+        if event.finish:
+            self._listener.take(event.reply, "")
 
 
-def _import(name: str) -> Any:
-    try:
-        return importlib.import_module(name)
-    except ImportError as e:
-        raise ModelUnavailable(f"{name} cannot be imported ({e})", hint="pip install 'sandsmith[transformers]'") from e
+@dataclass(slots=True)
+class _Heard:
+    """What was heard of one reply so far."""
+
+    text: str
+    finish: FinishReason = "cancelled"
+    """Until the model says otherwise."""
+    usage: Usage = field(default_factory=Usage)
+
+
+def _without_system(messages: Sequence[Message]) -> list[Message] | None:
+    """The system message put into the user's first one; None where there are no such messages."""
+    match messages:
+        case [Message("system", rules), Message("user", asked), *others]:
+            return [Message("user", f"{rules}\n\n{asked}"), *others]
+        case _:
+            return None
