@@ -279,12 +279,14 @@ class Stage:
     ) -> list[Row]:
         """The rows of one bench, stopped in the task `stop_in`."""
         options = options_of("humaneval", self.problems, "scripted", strategy, Budget())
-        with closing(Results(self.out, options, resume=resume)) as results:
-            with Agent(model, apply=True, runs=self.out / "runs", strategy=strategy) as agent:
-                bench = Bench(self.problems, agent, results, jobs)
-                for step in bench.run():
-                    if isinstance(step, Heard) and step.problem.id == stop_in:
-                        bench.cancel()
+        with (
+            closing(Results(self.out, options, resume=resume)) as results,
+            Agent(model, apply=True, runs=self.out / "runs", strategy=strategy) as agent,
+        ):
+            bench = Bench(self.problems, agent, results, jobs)
+            for step in bench.run():
+                if isinstance(step, Heard) and step.problem.id == stop_in:
+                    bench.cancel()
         return results.rows
 
 
