@@ -217,6 +217,55 @@ def test_a_nested_conversion_is_cleaned_once() -> None:
     assert "int(float(str(n).replace(',', '')))" in fixed
 
 
+GROUPS = """groups = {}
+for word in ["a", "bb", "c"]:
+    groups.setdefault(len(word), []).append(word)
+print(sum(len(group[0].upper()) for group in groups))
+for group in groups:
+    print(" ".join(group))
+"""
+
+
+def with_notes(code: str, line: int, type: str, message: str, *notes: str) -> str | None:
+    problem = Problem(type, message, line, notes=notes)
+    program = mend_crash(Program(code), Execution("error", error=problem), None)
+    return program.code if program else None
+
+
+@pytest.mark.parametrize(
+    "message",
+    ["'int' object has no attribute 'upper'", "string indices must be integers", "'int' object is not iterable"],
+)
+def test_a_loop_that_takes_keys_for_values_goes_through_the_values(message: str) -> None:
+    code = with_notes(GROUPS, 4, "AttributeError", message, "int has: 'real'", "group = 1; groups = dict {1: ['a']}")
+    assert code is not None and code == GROUPS.replace("group in groups", "group in groups.values()")
+    exec(code, {})
+
+
+@pytest.mark.parametrize(
+    ("code", "note"),
+    [
+        (GROUPS, "groups = list [1, 2]"),
+        (GROUPS, "other = dict {}"),
+        ("for k in d:\n    print(d[k], k.upper())", "k = 1; d = dict {1: 2}"),
+        ("for k, v in d:\n    print(v)", "d = dict {1: 2}"),
+        ("for k in d.items():\n    print(k.upper())", "d = dict {1: 2}"),
+    ],
+)
+def test_other_loops_stay(code: str, note: str) -> None:
+    assert with_notes(code, 2, "AttributeError", "'int' object has no attribute 'upper'", note) is None
+    assert with_notes(code, 2, "AttributeError", "'Thing' object has no attribute 'x'", "d = dict {}") is None
+
+
+def test_a_table_leaves_out_the_fields_that_it_does_not_have() -> None:
+    code = "import csv, sys\nw = csv.DictWriter(sys.stdout, fieldnames=['a'])\nw.writerow({'a': 1, 'b': 2})\n"
+    said = "dict contains fields not in fieldnames: 'b'"
+    mend = with_notes(code, 3, "ValueError", said)
+    assert mend is not None and mend == code.replace("['a'])", "['a'], extrasaction='ignore')")
+    exec(mend, {})
+    assert with_notes(mend, 3, "ValueError", said) is None
+
+
 # --- a function alone ---
 
 

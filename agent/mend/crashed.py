@@ -25,6 +25,9 @@ _TEXT_AMONG_NUMBERS = re.compile(
 _STATISTICS = frozenset(("corr", "cov", "mean", "median", "std", "var", "sem", "skew", "kurt", "kurtosis", "quantile"))
 """What is taken of each column of a table."""
 _NO_ROUND = re.compile(r"'(?:float|int)' object has no attribute 'round'.*", re.S)
+_KEY_FOR_VALUE = re.compile(r"'(?:str|int|tuple)' object (?:has no attribute|is not iterable)|string indices must be")
+_A_DICT = re.compile(r"\b(\w+) = (?:default)?dict\b")
+"""Among the values that are told with an error."""
 _MATCHING = ("search", "match", "fullmatch")
 _OF_A_MATCH = ("group", "groups", "groupdict", "start", "end", "span")
 
@@ -34,13 +37,21 @@ def mend_crash(program: Program, execution: Execution, function: str | None) -> 
 
     When a function was asked for, the demo goes; a loop over items of which one does not match a pattern,
     or has no value, skips it; numbers lose their commas; statistics of a table leave out its texts; a plain number is
-    rounded as such.
+    rounded as such; a loop that takes the keys of a dict for its values gets those; rows lose the fields that a table
+    does not have.
     """
     if execution.ok:
         return None
     if function is not None:
         return _without_demo(program, function)
-    mends = (_skipping_mismatches, _cleaning_numbers, _leaving_out_texts, _rounding_plainly)
+    mends = (
+        _skipping_mismatches,
+        _cleaning_numbers,
+        _leaving_out_texts,
+        _rounding_plainly,
+        _looping_over_values,
+        _ignoring_extras,
+    )
     return next((mended for mend in mends if (mended := mend(program, execution))), None)
 
 
@@ -108,6 +119,48 @@ def _rounding_plainly(program: Program, execution: Execution) -> Program | None:
     return mended(program, replaced(program.code, edits), "rounded plain numbers") if edits else None
 
 
+def _looping_over_values(program: Program, execution: Execution) -> Program | None:
+    """`for group in groups: group.append(...)` where `groups` is a dict: `for group in groups.values()`."""
+    error = execution.error
+    if error is None or error.line is None or not _KEY_FOR_VALUE.search(error.message):
+        return None
+    tree, dicts = parse(program.code), set(_A_DICT.findall("\n".join(error.notes)))
+    loops = [n for n in ast.walk(tree) if isinstance(n, (ast.For, ast.comprehension)) and _takes_keys(n, tree)]
+    edits = [(n.iter, f"{n.iter.id}.values()") for n in loops if isinstance(n.iter, ast.Name) and n.iter.id in dicts]
+    return mended(program, replaced(program.code, edits), "went through the values of a dict") if edits else None
+
+
+def _takes_keys(loop: ast.For | ast.comprehension, tree: ast.Module) -> bool:
+    """Whether it goes through a variable, and what it takes from there is no key to that."""
+    if not isinstance(loop.iter, ast.Name) or not isinstance(loop.target, ast.Name):
+        return False
+    key = f"{loop.iter.id}[{loop.target.id}]"
+    return not any(isinstance(node, ast.Subscript) and ast.unparse(node) == key for node in ast.walk(tree))
+
+
+def _ignoring_extras(program: Program, execution: Execution) -> Program | None:
+    """Rows with more than the `fieldnames` of a `csv.DictWriter`: it leaves out the others."""
+    error = execution.error
+    if error is None or not error.message.startswith("dict contains fields not in fieldnames"):
+        return None
+    calls = [node for node in ast.walk(parse(program.code)) if _is_dict_writer(node)]
+    edits = [(call, _with_keyword(call, "extrasaction", "ignore")) for call in calls]
+    return (
+        mended(program, replaced(program.code, edits), "left out fields that the table does not have")
+        if edits
+        else None
+    )
+
+
+def _is_dict_writer(node: ast.AST) -> TypeGuard[ast.Call]:
+    """`csv.DictWriter(...)`, which does not say yet what becomes of other fields."""
+    match node:
+        case ast.Call(func=ast.Attribute(attr="DictWriter") | ast.Name(id="DictWriter"), keywords=keywords):
+            return all(keyword.arg != "extrasaction" for keyword in keywords)
+        case _:
+            return False
+
+
 def _innermost(calls: Iterable[ast.Call]) -> list[ast.Call]:
     """Those that no other one stands in."""
     found = list(calls)
@@ -137,7 +190,7 @@ def _rounded(call: ast.Call) -> str:
     return f"round({', '.join(map(ast.unparse, [call.func.value, *call.args]))})"
 
 
-def _with_keyword(call: ast.Call, name: str, value: bool) -> str:
+def _with_keyword(call: ast.Call, name: str, value: bool | str) -> str:
     keywords = [*call.keywords, ast.keyword(name, ast.Constant(value))]
     return ast.unparse(ast.Call(call.func, call.args, keywords))
 
