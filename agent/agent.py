@@ -62,8 +62,7 @@ class Agent:
     are written to the folder at once. `strategy` is one of `agent.policy.STRATEGIES` (None: by the model's size).
     `planner_model` and `escalate_model` are models like `model`, opened when they are needed and closed with the agent:
     the first writes the steps of a plan before the first draft; the second goes on, as its own size demands, when
-    `model` has given up. `parallel`: tasks that are to go on at once, for which each embedded model keeps a context;
-    more of them wait for each other. Raises `ConfigError` for arguments that cannot be.
+    `model` has given up. Raises `ConfigError` for arguments that cannot be.
     """
 
     def __init__(
@@ -78,11 +77,10 @@ class Agent:
         strategy: str | None = None,
         planner_model: Model | BaseChatModel | str | None = None,
         escalate_model: Model | BaseChatModel | str | None = None,
-        parallel: int = 1,
     ) -> None:
-        self._model = LazyModel(model, parallel=parallel)
-        self._planner = _second(planner_model, parallel, self._model)
-        self._bigger = _second(escalate_model, parallel, self._model, self._planner)
+        self._model = LazyModel(model)
+        self._planner = _second(planner_model, self._model)
+        self._bigger = _second(escalate_model, self._model, self._planner)
         self._sandbox, self._budget = sandbox and choose_kind(sandbox), budget or Budget()
         self._policy = policy or Policy(minimum_tier=load_settings().minimum_tier)
         self._apply, self._strategy = apply, find_strategy(strategy) if strategy else None
@@ -236,11 +234,11 @@ class _Running:
             self._queue.put(_End(error))
 
 
-def _second(model: Model | BaseChatModel | str | None, parallel: int, *others: LazyModel | None) -> LazyModel | None:
+def _second(model: Model | BaseChatModel | str | None, *others: LazyModel | None) -> LazyModel | None:
     """A second model: one of the others where it has the same name, so that nothing is loaded twice."""
     if model is None:
         return None
-    lazy = LazyModel(model, checked=True, parallel=parallel)
+    lazy = LazyModel(model, checked=True)
     return next((one for one in others if one is not None and lazy.spec and one.spec == lazy.spec), lazy)
 
 

@@ -4,21 +4,18 @@ from __future__ import annotations
 
 import json
 import os
-import re
 import signal
 import subprocess
 import sys
-import threading
 import time
 from collections.abc import Sequence
-from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from agent import Agent, Budget, ConfigError, ModelUnavailable
+from agent import Agent, Budget, ConfigError
 from agent.bench import problems
 from agent.bench.compare import compare
 from agent.bench.judging import Judge, Made
@@ -27,7 +24,6 @@ from agent.bench.results import Results, Row, options_of, read_rows
 from agent.bench.running import Bench, Heard, _refused
 from agent.bench.suites import SUITES, load_problems
 from agent.bench.tables import summarise
-from agent.models.base import Completion, Message
 from agent.models.scripted import ScriptedModel
 from agent.store import load_run
 
@@ -269,24 +265,17 @@ class Stage:
         self.problems, self.out = problems, out
 
     def play(
-        self,
-        model: ScriptedModel,
-        *,
-        resume: bool = False,
-        strategy: str | None = None,
-        stop_in: str = "",
-        jobs: int = 1,
+        self, model: ScriptedModel, *, resume: bool = False, strategy: str | None = None, stop_in: str = ""
     ) -> list[Row]:
         """The rows of one bench, stopped in the task `stop_in`."""
         options = options_of("humaneval", self.problems, "scripted", strategy, Budget())
-        with (
-            closing(Results(self.out, options, resume=resume)) as results,
-            Agent(model, apply=True, runs=self.out / "runs", strategy=strategy) as agent,
-        ):
-            bench = Bench(self.problems, agent, results, jobs)
+        results = Results(self.out, options, resume=resume)
+        with Agent(model, apply=True, runs=self.out / "runs", strategy=strategy) as agent:
+            bench = Bench(self.problems, agent, results)
             for step in bench.run():
                 if isinstance(step, Heard) and step.problem.id == stop_in:
                     bench.cancel()
+        results.close()
         return results.rows
 
 
@@ -311,53 +300,6 @@ def test_rows_tell_how_each_task_went(stage: Stage) -> None:
     assert rows[2].first_error == "visible check, NameError"
     assert all(r.completion_tokens and (stage.out / "runs" / r.run / "trace.jsonl").exists() for r in rows)
     assert read_rows(stage.out) == rows
-
-
-class Meeting(ScriptedModel):
-    """Answers each task when so many are asked at once; with `lost`, the task whose text holds that fails."""
-
-    def __init__(self, tasks: int, lost: str = "") -> None:
-        super().__init__([], parameters=1.5)
-        self.met, self._lost = threading.Barrier(tasks), lost
-
-    def complete(self, messages: Sequence[Message], **options: Any) -> list[Completion]:
-        text = messages[1].content
-        number = re.findall(r"def add(\d)", text)[0]
-        if self.met.parties > 1:
-            self.met.wait(30)
-        if self._lost and self._lost in text:
-            raise ModelUnavailable("the model is gone")
-        return [Completion(f"```python\n{RIGHT.format(n=number)}\n```")]
-
-
-@jail
-def test_tasks_go_on_side_by_side(stage: Stage) -> None:
-    rows = stage.play(Meeting(3), jobs=3)
-    assert sorted((r.task, r.solved) for r in rows) == [(f"HumanEval/{n}", True) for n in (1, 2, 3)]
-    assert sorted(read_rows(stage.out), key=lambda r: r.task) == sorted(rows, key=lambda r: r.task)
-
-
-@jail
-def test_more_tasks_than_there_are_cost_nothing(stage: Stage) -> None:
-    assert len(stage.play(Meeting(1), jobs=8)) == 3
-
-
-@jail
-def test_an_error_in_one_task_ends_those_beside_it(stage: Stage) -> None:
-    class Hanging(Meeting):
-        def complete(self, messages: Sequence[Message], **options: Any) -> list[Completion]:
-            if "add1" not in messages[1].content:
-                self.met.wait(30)
-                with self._calls.begin() as cancelled:
-                    assert cancelled.wait(30)
-                return [Completion("", "cancelled")]
-            return super().complete(messages, **options)
-
-    with pytest.raises(ModelUnavailable, match="is gone"):
-        stage.play(Hanging(3, lost="add1"), jobs=3)
-    with pytest.raises(ConfigError, match="holds no result"):
-        read_rows(stage.out)
-    assert len(stage.play(Meeting(1), resume=True, jobs=2)) == 3
 
 
 @jail
@@ -616,21 +558,9 @@ def test_a_bigger_model_goes_on_in_a_bench(data: Path, tmp_path: Path) -> None:
     assert again.returncode == 2 and "escalate_model was 'scripted:" in again.stderr
 
 
-@jail
-def test_the_command_runs_tasks_side_by_side(data: Path, tmp_path: Path) -> None:
-    model = replies(tmp_path / "r.json", *(RIGHT.format(n=1) for _ in range(9)))
-    options = ("--data", data, "--model", model, "--out", "o", "--drafts", 1, "--repairs", 0)
-    done = command("humaneval", *options, "--jobs", 3, cwd=tmp_path)
-    assert done.returncode == 0 and "3 of 3 tasks" in done.stdout
-    assert {r.task for r in read_rows(tmp_path / "o") if r.solved} == {"HumanEval/1"}
-    again = command("humaneval", *options, "--resume", cwd=tmp_path)
-    assert again.returncode == 2 and "jobs was 3" in again.stderr
-
-
 @pytest.mark.parametrize(
     ("args", "code", "told"),
     [
-        (("mbpp", "--data", "data", "--jobs", "0"), 2, "0 is not in the range"),
         (("mbpp", "--data", "nowhere"), 2, "there is no folder nowhere"),
         (("mbpp", "--data", "data", "--policy", "clever"), 2, "there are: small, large, plain"),
         (("mbpp", "--data", "data", "--model", "gibt-es-nicht"), 2, "gibt-es-nicht"),

@@ -13,8 +13,8 @@ import pytest
 
 from agent import Agent, Budget, ConfigError, ModelRejected, ModelUnavailable, RunResult, Task
 from agent.events import Advised, Drafted, Escalated, Event, Executed, Finished, Judged, ModelLoaded, Planned, Prompted
-from agent.models.base import Completion, Model
-from agent.models.lazy import LazyModel, Share
+from agent.models.base import Model
+from agent.models.lazy import LazyModel
 from agent.models.scripted import ScriptedModel
 from agent.policy import LARGE, PLAIN, SMALL, Trial, handed_over
 from agent.replay import replay
@@ -402,7 +402,7 @@ class Closing(ScriptedModel):
 def test_a_model_is_opened_when_it_is_asked_for_and_closed(monkeypatch: pytest.MonkeyPatch) -> None:
     made: list[Closing] = []
 
-    def open_it(spec: str, *, parallel: int, on_progress: object = None) -> Model:
+    def open_it(spec: str, *, on_progress: object = None) -> Model:
         made.append(Closing(["x"], name=spec))
         return made[-1]
 
@@ -413,34 +413,6 @@ def test_a_model_is_opened_when_it_is_asked_for_and_closed(monkeypatch: pytest.M
     lazy.close()
     lazy.close()
     assert made[0].closed == 1
-
-
-def test_cancel_reaches_the_calls_of_one_share_only() -> None:
-    model = ScriptedModel(["a b " * 20] * 3, pause=0.02)
-    one, other = Share(model), Share(model)
-    replies: dict[str, Completion] = {}
-
-    def ask(name: str, share: Model) -> threading.Thread:
-        def work() -> None:
-            replies[name] = share.complete([], on_token=lambda _: begun[name].set())[0]
-
-        thread = threading.Thread(target=work)
-        thread.start()
-        return thread
-
-    begun = {"one": threading.Event(), "other": threading.Event()}
-    threads = [ask("one", one), ask("other", other)]
-    assert all(event.wait(20) for event in begun.values())
-    one.cancel()
-    for thread in threads:
-        thread.join(20)
-    assert (replies["one"].finish_reason, replies["other"].finish_reason) == ("cancelled", "stop")
-    begun["all"] = threading.Event()
-    last = ask("all", one)
-    assert begun["all"].wait(20)
-    model.cancel()  # whoever has the model itself cancels all
-    last.join(20)
-    assert replies["all"].finish_reason == "cancelled"
 
 
 def test_a_model_of_the_caller_s_own_is_not_closed() -> None:
@@ -456,7 +428,7 @@ def test_the_agent_closes_the_models_that_it_opened(stage: Stage, monkeypatch: p
     made: list[Closing] = []
     replies = {"p:p": [STEPS], "b:b": [fenced("x = 42")], "m:m": [fenced("x = 1")]}
 
-    def open_it(spec: str | Model, *, parallel: int, on_progress: object = None) -> Model:
+    def open_it(spec: str | Model, *, on_progress: object = None) -> Model:
         assert isinstance(spec, str)
         made.append(Closing(replies[spec], name=spec, parameters=1.5))
         return made[-1]

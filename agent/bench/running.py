@@ -1,8 +1,7 @@
-"""Tries the tasks of a benchmark, as `sandsmith run` would, and judges what came out."""
+"""Tries one task of a benchmark after the other, as `sandsmith run` would, and judges what came out."""
 
 from __future__ import annotations
 
-import queue
 import re
 import threading
 from collections.abc import Generator, Sequence
@@ -23,8 +22,6 @@ from .results import Results, Row
 
 __all__ = ["Bench", "Heard"]
 
-_TICK = 0.2
-
 _RAISED = re.compile(r": (?:(?P<type>[A-Z]\w{1,30}(?:Error|Exception|Exit))(?::|\Z)|stopped \((?P<limit>\w+)\))")
 """The type of an error, or the limit, as the judge tells it."""
 
@@ -37,92 +34,35 @@ class Heard:
     event: Event
 
 
-@dataclass(frozen=True, slots=True)
-class _End:
-    """A thread has no more tasks, or it met an error."""
-
-    error: BaseException | None = None
-
-
 class Bench:
-    """Tries those of `problems` that `results` does not hold yet, `jobs` of them side by side. `agent` applies the
-    changes of what passes."""
+    """Tries those of `problems` that `results` does not hold yet. `agent` applies the changes of what passes."""
 
-    def __init__(self, problems: Sequence[Problem], agent: Agent, results: Results, jobs: int = 1) -> None:
-        self._agent, self._results, self._jobs = agent, results, jobs
+    def __init__(self, problems: Sequence[Problem], agent: Agent, results: Results) -> None:
+        self._agent, self._results = agent, results
         done = {row.task for row in results.rows}
         self.left = [problem for problem in problems if problem.id not in done]
-        self._waiting: queue.SimpleQueue[Problem] = queue.SimpleQueue()
-        for problem in self.left:
-            self._waiting.put(problem)
-        self._told: queue.SimpleQueue[Heard | Row | _End] = queue.SimpleQueue()
         self._cancelled = threading.Event()
 
     def run(self) -> Generator[Heard | Row]:
         """What happens, and a row for each task that was tried, which is on the disk by then.
 
-        Raises `ModelUnavailable` and `SandboxUnavailable`, and `ConfigError` for a model that does not exist, once the
-        tasks beside it have been stopped.
+        Raises `ModelUnavailable` and `SandboxUnavailable`, and `ConfigError` for a model that does not exist.
         """
-        threads = [threading.Thread(target=self._work, name=f"bench-{n}", daemon=True) for n in range(self._jobs)]
-        for thread in threads:
-            thread.start()
-        try:
-            yield from self._followed(len(threads))
-        finally:  # the reader has left, or all have ended
-            while any(thread.is_alive() for thread in threads):
-                self.cancel()
-                threads[0].join(_TICK)
-                threads.sort(key=threading.Thread.is_alive, reverse=True)
+        with Judge() as judge:
+            for problem in self.left:
+                row = yield from self._try(problem, judge)
+                if row is None:
+                    return
+                self._results.add(row)
+                yield row
 
     def cancel(self) -> None:
-        """Stop, from any thread. The tasks in progress are not recorded."""
+        """Stop, from any thread. The task in progress is not recorded."""
         self._cancelled.set()
         self._agent.cancel()
 
-    def _followed(self, running: int) -> Generator[Heard | Row]:
-        """What the threads tell until the last one has ended. Raises the first of their errors."""
-        failed: BaseException | None = None
-        while running:
-            try:
-                step = self._told.get(timeout=_TICK)
-            except queue.Empty:
-                if self._cancelled.is_set():  # a task that was just beginning has not heard of it
-                    self._agent.cancel()
-                continue
-            if isinstance(step, _End):
-                running -= 1
-                if step.error is not None:
-                    failed = failed or step.error
-                    self.cancel()
-                continue
-            if isinstance(step, Row):
-                self._results.add(step)
-            yield step
-        if failed is not None:
-            raise failed
-
-    def _work(self) -> None:
-        """Try one task after the other until there is none. A sandbox ends with the thread that opened it, so each
-        thread has a judge of its own."""
-        try:
-            with Judge() as judge:
-                while not self._cancelled.is_set():
-                    self._tell(self._waiting.get_nowait(), judge)
-        except queue.Empty:
-            self._told.put(_End())
-        except BaseException as error:  # handed to the reader's thread, where it is raised
-            self._told.put(_End(error))
-        else:
-            self._told.put(_End())
-
-    def _tell(self, problem: Problem, judge: Judge) -> None:
-        with closing(self._try(problem, judge)) as steps:
-            for step in steps:
-                self._told.put(step)
-
-    def _try(self, problem: Problem, judge: Judge) -> Generator[Heard | Row]:
-        """What happens in one task, and its row unless it was cancelled."""
+    def _try(self, problem: Problem, judge: Judge) -> Generator[Heard, None, Row | None]:
+        """The row of one task, None when it was cancelled."""
         story = _Story()
         with Scratch() as scratch:
             work = lay_out(problem, scratch)
@@ -133,8 +73,9 @@ class Bench:
                         yield Heard(problem, event)
             except ModelRejected as error:
                 story.result = RunResult("gave_up", reason=str(error))
-            if not self._cancelled.is_set() and story.result is not None:
-                yield _row(problem, story, judge, work)
+            if self._cancelled.is_set() or story.result is None:
+                return None
+            return _row(problem, story, judge, work)
 
     def _begin(self, problem: Problem, work: Path | None) -> Generator[Event]:
         files = tuple(work / name for name in problem.files) if work else ()

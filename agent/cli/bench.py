@@ -33,8 +33,6 @@ _SUITES = {
     "jobs": "a folder of jobs, each with its input files and a check",
 }
 _PATH = click.Path(path_type=Path)
-_MOST_JOBS = 16
-_SIDE_BY_SIDE = "Tasks side by side (default: 1). Sooner done, but a task's seconds are then those of a shared machine."
 _LISTED = 20
 """Tasks that are named in a comparison."""
 
@@ -54,7 +52,6 @@ class _Options:
     seed: int | None
     strategy: str | None
     number: int | None
-    jobs: int
     resume: bool
     out: Path | None
 
@@ -84,7 +81,6 @@ def _add(name: str, what: str) -> None:
     @click.option("--seed", type=int, metavar="N", help="Seed of the draws.")
     @by_policy
     @click.option("-n", "--n", "number", type=click.IntRange(1), metavar="N", help="Only the first N tasks.")
-    @click.option("-j", "--jobs", type=click.IntRange(1, _MOST_JOBS), default=1, metavar="N", help=_SIDE_BY_SIDE)
     @click.option("--resume", is_flag=True, help="Go on with what was begun in the folder of results.")
     @click.option("--out", type=_PATH, metavar="DIR", help=f"The folder for the results (default: bench-{name}).")
     @click.pass_obj
@@ -138,12 +134,10 @@ def _measure(door: Door, suite: str, chosen: _Options) -> int:
         strategy=chosen.strategy,
         planner_model=chosen.planner_model,
         escalate_model=chosen.escalate_model,
-        parallel=chosen.jobs,
     )
     options = {**options_of(suite, problems, chosen.model, chosen.strategy, budget), **second}
-    options["jobs"] = chosen.jobs if chosen.jobs > 1 else None
     with closing(Results(out, options, resume=chosen.resume)) as results:
-        running = Bench(problems, agent, results, chosen.jobs)
+        running = Bench(problems, agent, results)
         try:
             code = _follow(door, running, len(problems))
         finally:  # what there is, also after Ctrl-C and when the model went away
@@ -225,8 +219,6 @@ class _Bar(_Lines):
         columns = (SpinnerColumn(), BarColumn(30), MofNCompleteColumn(), TimeElapsedColumn(), *texts)
         self._progress = Progress(*columns, console=console(), transient=True, refresh_per_second=6)
         self._task = self._progress.add_task("", total=total, completed=done, left="")
-        self._now: dict[str, str] = {}
-        """What goes on in each task, those that were begun first before the others."""
 
     def __enter__(self) -> _Bar:
         self._progress.start()
@@ -242,14 +234,10 @@ class _Bar(_Lines):
 
         if isinstance(step, Row):
             self._done += 1
-            self._now.pop(step.task, None)
             self._progress.console.print(clean(_line(step)))
             self._progress.update(self._task, completed=self._done, left=self._left().lstrip(", "))
         elif now := doing(step.event):
-            self._now[step.problem.id] = now
-            task, now = next(iter(self._now.items()))
-            more = f" (and {len(self._now) - 1} more)" if len(self._now) > 1 else ""
-            self._progress.update(self._task, description=clean(f"{task}: {now}{more}"))
+            self._progress.update(self._task, description=clean(f"{step.problem.id}: {now}"))
 
 
 def _line(row: Row) -> str:

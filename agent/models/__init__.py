@@ -31,22 +31,19 @@ __all__ = [
 ]
 
 
-def open_model(
-    spec: str | Model | BaseChatModel | None = None, *, parallel: int = 1, on_progress: OnProgress | None = None
-) -> Model:
+def open_model(spec: str | Model | BaseChatModel | None = None, *, on_progress: OnProgress | None = None) -> Model:
     """The model that `spec` names; a model is passed through, a LangChain chat model is wrapped.
 
     A name is one of: an embedded model (`qwen2.5-coder-1.5b`), a path of a GGUF file, `provider:model` for LangChain
     (`openai:gpt-5`), `hf:folder-or-repository` for transformers, `scripted:file`. None means the one that
-    `SANDSMITH_MODEL` names, else the default. llama.cpp answers `parallel` calls at once, each with a whole context;
-    transformers one after another, a provider as many as there are. Raises `ConfigError` for anything else and
-    `ModelUnavailable` when the model cannot be had.
+    `SANDSMITH_MODEL` names, else the default. Raises `ConfigError` for anything else and `ModelUnavailable` when the
+    model cannot be had.
     """
     if spec is None:
         from agent.settings import load_settings
 
         spec = load_settings().model or DEFAULT_MODEL
-    return _opener(spec)(parallel, on_progress) if isinstance(spec, str) else _given(spec)
+    return _opener(spec)(on_progress) if isinstance(spec, str) else _given(spec)
 
 
 def _given(model: Model | BaseChatModel) -> Model:
@@ -66,20 +63,20 @@ def check_name(spec: str) -> None:
     _opener(spec)
 
 
-def _opener(spec: str) -> Callable[[int, OnProgress | None], Model]:
+def _opener(spec: str) -> Callable[[OnProgress | None], Model]:
     """What opens the model that `spec` names."""
     if known := find_model(spec):
-        return lambda parallel, on_progress: _embedded(known, parallel, on_progress)
+        return lambda on_progress: _embedded(known, on_progress)
     kind, _, rest = spec.partition(":")
     if kind == "scripted" and rest:
-        return lambda _parallel, _progress: _scripted(Path(rest).expanduser())
+        return lambda _: _scripted(Path(rest).expanduser())
     if kind == "hf" and rest:
-        return lambda _parallel, _progress: _transformers(rest)
+        return lambda _: _transformers(rest)
     path = Path(spec).expanduser()
     if spec.endswith(".gguf") or path.is_file():
-        return lambda parallel, on_progress: _file(path, parallel, on_progress)
+        return lambda on_progress: _file(path, on_progress)
     if rest and kind.replace("_", "").replace("-", "").isalnum():
-        return lambda _parallel, _progress: _chat(spec)
+        return lambda _: _chat(spec)
     raise _unknown(spec)
 
 
@@ -95,10 +92,10 @@ def _transformers(name: str) -> Model:
     return TransformersModel(name)
 
 
-def _file(path: Path, parallel: int, on_progress: OnProgress | None) -> Model:
+def _file(path: Path, on_progress: OnProgress | None) -> Model:
     from .process import ModelProcess
 
-    return ModelProcess(path, parallel=parallel, on_progress=on_progress)
+    return ModelProcess(path, on_progress=on_progress)
 
 
 def _chat(spec: str) -> Model:
@@ -107,7 +104,7 @@ def _chat(spec: str) -> Model:
     return ChatModel(spec)
 
 
-def _embedded(known: KnownModel, parallel: int, on_progress: OnProgress | None) -> Model:
+def _embedded(known: KnownModel, on_progress: OnProgress | None) -> Model:
     from .llama import require_xllamacpp
     from .process import ModelProcess
     from .weights import find_weights
@@ -115,12 +112,7 @@ def _embedded(known: KnownModel, parallel: int, on_progress: OnProgress | None) 
     require_xllamacpp()  # before gigabytes are joined for nothing
     file = find_weights(known, on_progress=on_progress)
     return ModelProcess(
-        file,
-        name=known.name,
-        parameters=known.parameters,
-        sha256=known.sha256,
-        parallel=parallel,
-        on_progress=on_progress,
+        file, name=known.name, parameters=known.parameters, sha256=known.sha256, on_progress=on_progress
     )
 
 

@@ -8,55 +8,39 @@ import time
 from collections import defaultdict
 from collections.abc import Callable, Generator, Iterable, Sequence
 from contextlib import contextmanager
-from contextvars import ContextVar
 from dataclasses import dataclass
 from threading import Event, Thread
 from typing import TypeVar
 
 from .base import Message, OnToken
 
-__all__ = ["Calls", "InTurn", "Silence", "StopGate", "calling_as", "estimate_tokens", "from_thread"]
+__all__ = ["Calls", "InTurn", "Silence", "StopGate", "estimate_tokens", "from_thread"]
 
 T = TypeVar("T")
 _TURN = 0.05
 """Seconds between two looks at whether a call was cancelled."""
 
 
-_CALLER: ContextVar[object] = ContextVar("caller", default=None)
-
-
-@contextmanager
-def calling_as(caller: object) -> Generator[None]:
-    """Within it, calls of models are made, and cancelled, for `caller` alone."""
-    token = _CALLER.set(caller)
-    try:
-        yield
-    finally:
-        _CALLER.reset(token)
-
-
 class Calls:
     """The calls in progress. Each has an event of its own, so that cancelling never reaches a later call."""
 
     def __init__(self) -> None:
-        self._callers: dict[Event, object] = {}
+        self._events: set[Event] = set()
 
     @contextmanager
     def begin(self) -> Generator[Event]:
         """An event for one call, set when the call is to stop."""
         event = Event()
-        self._callers[event] = _CALLER.get()
+        self._events.add(event)
         try:
             yield event
         finally:
-            del self._callers[event]
+            self._events.discard(event)
 
     def cancel(self) -> None:
-        """Tell the calls in progress to stop, from any thread: those of the caller (see `calling_as`), or all."""
-        caller = _CALLER.get()
-        for event, of in tuple(self._callers.items()):
-            if caller is None or of is caller:
-                event.set()
+        """Tell all calls in progress to stop, from any thread."""
+        for event in tuple(self._events):
+            event.set()
 
 
 class Silence(Exception):

@@ -3,58 +3,27 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from . import DEFAULT_MODEL, check_name, open_model
-from .base import Completion, Message, Model, ModelProfile, OnProgress
-from .calls import calling_as
+from .base import Model, OnProgress
 
 if TYPE_CHECKING:
     from langchain_core.language_models import BaseChatModel
 
-__all__ = ["LazyModel", "Share"]
-
-
-class Share:
-    """One task's share of a model that others use as well: what is cancelled here are the calls made here."""
-
-    def __init__(self, model: Model) -> None:
-        self._model = model
-        self._caller = object()
-
-    @property
-    def profile(self) -> ModelProfile:
-        return self._model.profile
-
-    def complete(self, messages: Sequence[Message], **options: Any) -> list[Completion]:
-        """See `Model.complete`."""
-        with calling_as(self._caller):
-            return self._model.complete(messages, **options)
-
-    def count_tokens(self, messages: Sequence[Message]) -> int:
-        return self._model.count_tokens(messages)
-
-    def cancel(self) -> None:
-        with calling_as(self._caller):
-            self._model.cancel()
-
-    def close(self) -> None:
-        """The model stays open for the others."""
+__all__ = ["LazyModel"]
 
 
 class LazyModel:
     """What `agent.models.open_model` takes, opened once and by `load` alone; a model of the caller's own is not closed.
 
-    `parallel`: as in `open_model`. Raises `ConfigError` at once for a name that no model can have, where `checked`;
-    otherwise `load` does.
+    Raises `ConfigError` at once for a name that no model can have, where `checked`; otherwise `load` does.
     """
 
-    def __init__(self, model: Model | BaseChatModel | str | None, *, checked: bool = False, parallel: int = 1) -> None:
+    def __init__(self, model: Model | BaseChatModel | str | None, *, checked: bool = False) -> None:
         self._spec = model if isinstance(model, str) else None
         self._given = None if model is None or isinstance(model, str) else open_model(model)
         self._opened: Model | None = None
-        self._parallel = parallel
         self._lock = threading.Lock()
         if checked and self._spec is not None:
             check_name(self._spec)
@@ -80,7 +49,7 @@ class LazyModel:
             return self._given
         with self._lock:
             if self._opened is None:
-                self._opened = open_model(self._spec, parallel=self._parallel, on_progress=on_progress)
+                self._opened = open_model(self._spec, on_progress=on_progress)
             return self._opened
 
     def close(self) -> None:

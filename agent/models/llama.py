@@ -26,11 +26,11 @@ import socket
 import tempfile
 import time
 import weakref
-from collections.abc import Callable, Generator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
-from threading import Condition, Event, Thread
+from threading import Event, Lock, Thread
 from typing import Any, cast
 
 from agent.errors import ConfigError, Fault, ModelRejected, ModelUnavailable
@@ -69,11 +69,11 @@ _INSTALL = "pip install 'sandsmith[local]'"
 class LlamaModel:
     """A GGUF file run by llama.cpp on the CPU.
 
-    `context_tokens` bounds prompt and reply of a call together; `threads` defaults to the physical cores this process
-    may use; `parallel` calls are answered at once, others wait for their turn. The state after a system message is kept
-    in the folder `states` for later runs; `sha256`, the sum of the file, tells it from those of other models. Raises
-    `ConfigError` for a file that is not there and `ModelUnavailable` for one that cannot be loaded or when xllamacpp is
-    not installed. Loading takes seconds, in which no thread of this process can do anything.
+    `context_tokens` bounds prompt and reply together; `threads` defaults to the physical cores this process may use.
+    The state after a system message is kept in the folder `states` for later runs; `sha256`, the sum of the file, tells
+    it from those of other models. Raises `ConfigError` for a file that is not there and `ModelUnavailable` for one that
+    cannot be loaded or when xllamacpp is not installed. Loading takes seconds, in which no thread of this process can
+    do anything.
     """
 
     def __init__(
@@ -86,7 +86,6 @@ class LlamaModel:
         threads: int | None = None,
         states: Path | str | None = None,
         sha256: str = "",
-        parallel: int = 1,
         on_progress: OnProgress | None = None,
     ) -> None:
         path = Path(path)
@@ -95,7 +94,7 @@ class LlamaModel:
         self._states = _open_states(Path(states), sha256) if states else None
         self._begun: set[str] = set()
         """System messages whose state is at hand, or was tried to be had."""
-        self._engine = _Engine(path, context_tokens, threads or physical_cores(), self._states, parallel)
+        self._engine = _Engine(path, context_tokens, threads or physical_cores(), self._states)
         about = self._engine.about()
         self._profile = ModelProfile(
             name=name or path.stem,
@@ -202,20 +201,17 @@ class LlamaModel:
         first = messages[0] if messages else None
         if self._states is None or first is None or first.role != "system" or first.content in self._begun:
             return
-        # A template may demand more than that; then the prompt is read as a whole.
-        with self._engine.turns.alone(), contextlib.suppress(Fault):
-            if first.content not in self._begun:
-                self._begun.add(first.content)
-                self._have_read(first, self._states, cancelled)
-
-    def _have_read(self, first: Message, states: States, cancelled: Event) -> None:
-        if name := states.find(first.content):
-            self._engine.restore(name)
-            return
-        self._engine.read(first, cancelled)
-        if not cancelled.is_set():
-            self._engine.save(name := states.begin())
-            states.keep(name, first.content)
+        self._begun.add(first.content)
+        with contextlib.suppress(Fault):  # a template may demand more than that; then the prompt is read as a whole
+            if name := self._states.find(first.content):
+                self._engine.restore(name)
+                return
+            with contextlib.closing(self._engine.stream(_reading(first), cancelled)) as chunks:
+                for chunk in chunks:
+                    _raise_for(chunk)
+            if not cancelled.is_set():
+                self._engine.save(name := self._states.begin())
+                self._states.keep(name, first.content)
 
     def _room(self, chat: list[dict[str, str]]) -> int:
         """Tokens left for the reply."""
@@ -230,87 +226,36 @@ class LlamaModel:
         return limit - prompt
 
 
-class _Turns:
-    """So many calls go on at once, unless one has to be alone."""
-
-    def __init__(self, most: int) -> None:
-        self._most = self._free = most
-        self._patient = 0
-        """Those that wait to be alone. No other one begins meanwhile, or they would wait for ever."""
-        self._changed = Condition()
-
-    def take(self) -> None:
-        """Wait for a turn."""
-        with self._changed:
-            self._changed.wait_for(lambda: self._free > 0 and not self._patient)
-            self._free -= 1
-
-    def give_back(self) -> None:
-        """The call has ended."""
-        with self._changed:
-            self._free += 1
-            self._changed.notify_all()
-
-    @contextlib.contextmanager
-    def alone(self) -> Generator[None]:
-        """While no other call goes on."""
-        with self._changed:
-            self._patient += 1
-            try:
-                self._changed.wait_for(lambda: self._free == self._most)
-            finally:
-                self._patient -= 1
-                self._changed.notify_all()
-            self._free = 0
-        try:
-            yield
-        finally:
-            with self._changed:
-                self._free = self._most
-                self._changed.notify_all()
-
-
 class _Engine:
-    """The native server: each call has a thread of its own."""
+    """The native server: one call at a time, each in a thread of its own."""
 
-    def __init__(self, path: Path, context_tokens: int, threads: int, states: States | None, parallel: int) -> None:
+    def __init__(self, path: Path, context_tokens: int, threads: int, states: States | None) -> None:
         self.calls = Calls()
-        self.turns = _Turns(parallel)
         self._closed = Event()
-        self._server, self._door = _start_server(path, context_tokens, threads, states, parallel)
+        self._turn = Lock()
+        self._thread: Thread | None = None
+        self._server, self._door = _start_server(path, context_tokens, threads, states)
 
     def stream(self, request: Mapping[str, Any], cancelled: Event) -> Generator[Chunk]:
         """The chunks of the replies to one request, until they are complete or `cancelled` is set.
 
-        When the caller leaves early, by an exception too, the native call is told to stop; its turn lasts till then.
+        When the caller leaves early, by an exception too, the native call is told to stop; the next one waits for it.
         """
-        self.turns.take()
-        try:
-            chunks = self._begin(request, cancelled, self.turns.give_back)
-        except BaseException:
-            self.turns.give_back()
-            raise
-        yield from chunks
-
-    def read(self, message: Message, cancelled: Event) -> None:
-        """Read a message and no more, while no other call goes on."""
-        ended = Event()
-        with contextlib.closing(self._begin(_reading(message), cancelled, ended.set)) as chunks:
-            for chunk in chunks:
-                _raise_for(chunk)
-        ended.wait()
-
-    def _begin(self, request: Mapping[str, Any], cancelled: Event, ended: Callable[[], None]) -> Generator[Chunk]:
-        """Begin a native call. Its chunks; `ended` is called when it has stopped."""
         chunks: queue.SimpleQueue[Chunk | None] = queue.SimpleQueue()
         left = Event()
 
         def is_over() -> bool:
             return left.is_set() or self._closed.is_set()
 
-        call = (self._open_server(), {**request, **_STREAMED}, chunks, is_over, ended)
-        Thread(target=_serve, args=call, name="llama.cpp", daemon=True).start()
-        return _until_left(chunks, cancelled, left)
+        with self._turn:
+            self._wait_for_last()
+            call = (self._open_server(), {**request, **_STREAMED}, chunks, is_over)
+            self._thread = Thread(target=_serve, args=call, name="llama.cpp", daemon=True)
+            self._thread.start()
+            try:
+                yield from _until_cancelled(chunks, cancelled)
+            finally:
+                left.set()
 
     def count(self, chat: list[dict[str, str]]) -> int:
         """Exact number of prompt tokens."""
@@ -334,14 +279,18 @@ class _Engine:
             return
         self._closed.set()
         self.calls.cancel()
-        with self.turns.alone():
-            self._server = None
+        self._wait_for_last()
+        self._server = None
         os.close(self._door)
 
     def _open_server(self) -> Any:
         if self._closed.is_set():
             raise ModelUnavailable("the model is closed", hint="open it again")
         return self._server
+
+    def _wait_for_last(self) -> None:
+        if self._thread:
+            self._thread.join()
 
     def _ask(self, method: str, path: str, body: Any = None) -> dict[str, Any]:
         self._open_server()
@@ -351,11 +300,7 @@ class _Engine:
 
 
 def _serve(
-    server: Any,
-    request: Mapping[str, Any],
-    chunks: queue.SimpleQueue[Chunk | None],
-    is_over: Callable[[], bool],
-    ended: Callable[[], None],
+    server: Any, request: Mapping[str, Any], chunks: queue.SimpleQueue[Chunk | None], is_over: Callable[[], bool]
 ) -> None:
     """Run one native call; the callback's answer tells it whether to stop."""
 
@@ -369,23 +314,17 @@ def _serve(
         chunks.put({"error": {"message": str(e), "code": 500}})
     finally:
         chunks.put(None)
-        del server  # before anybody may free it
-        ended()
 
 
-def _until_left(chunks: queue.SimpleQueue[Chunk | None], cancelled: Event, left: Event) -> Generator[Chunk]:
-    """The chunks until the last one, or until `cancelled` is set. Sets `left` when nobody listens any more."""
-    try:
-        while not cancelled.is_set():
-            try:
-                chunk = chunks.get(timeout=0.05)
-            except queue.Empty:
-                continue
-            if chunk is None:
-                return
-            yield chunk
-    finally:
-        left.set()
+def _until_cancelled(chunks: queue.SimpleQueue[Chunk | None], cancelled: Event) -> Iterator[Chunk]:
+    while not cancelled.is_set():
+        try:
+            chunk = chunks.get(timeout=0.05)
+        except queue.Empty:
+            continue
+        if chunk is None:
+            return
+        yield chunk
 
 
 class _Batch:
@@ -509,9 +448,7 @@ def _open_states(folder: Path, sha256: str) -> States | None:
     return None
 
 
-def _start_server(
-    path: Path, context_tokens: int, threads: int, states: States | None, parallel: int
-) -> tuple[Any, int]:
+def _start_server(path: Path, context_tokens: int, threads: int, states: States | None) -> tuple[Any, int]:
     """The native server and its door: a file descriptor of the socket that it listens on."""
     check_gguf(path)
     xllamacpp = _import_xllamacpp()
@@ -519,7 +456,7 @@ def _start_server(
     short = None if len(tempfile.gettempdir()) < 70 else "/tmp"  # noqa: S108 (mkdtemp makes the folder private)
     folder = Path(tempfile.mkdtemp(prefix="sandsmith-", dir=short))
     try:
-        params = _params(xllamacpp, path, context_tokens, threads, parallel, folder / "llama.sock")
+        params = _params(xllamacpp, path, context_tokens, threads, folder / "llama.sock")
         if states is not None:
             params.slot_save_path = f"{states.folder}/"
         server = xllamacpp.Server(params)
@@ -557,25 +494,25 @@ def _import_xllamacpp() -> Any:
         raise ModelUnavailable(f"the runtime of embedded models cannot be imported ({e})", hint=_INSTALL) from e
 
 
-def _params(xllamacpp: Any, path: Path, context_tokens: int, threads: int, parallel: int, listen_on: Path) -> Any:
+def _params(xllamacpp: Any, path: Path, context_tokens: int, threads: int, listen_on: Path) -> Any:
     params = xllamacpp.CommonParams()
     params.model.path = str(path)
-    params.n_ctx = context_tokens * parallel
-    params.n_parallel = _LANES * parallel
+    params.n_ctx = context_tokens
+    params.n_parallel = _LANES
     params.kv_unified = True
     # Any beginning in common is worth more than an empty lane, where nothing was read.
     params.slot_prompt_similarity = 0.001
     params.speculative.types = [xllamacpp.common_speculative_type.COMMON_SPECULATIVE_TYPE_NGRAM_SIMPLE]
     params.speculative.ngram_simple.size_n = _ALIKE
     params.speculative.ngram_simple.size_m = _GUESS
-    params.n_batch = params.n_ubatch = _BATCH * parallel
+    params.n_batch = params.n_ubatch = _BATCH
     params.cpuparams.n_threads = params.cpuparams_batch.n_threads = threads
     params.cache_ram_mib = _PROMPT_CACHE_MIB
     params.warmup = False
     params.verbosity = -1  # Not a word on stderr.
     params.offline = True
     params.hostnames = [str(listen_on)]  # The ending `.sock` makes it a unix socket.
-    params.n_threads_http = 1 + parallel
+    params.n_threads_http = 2
     params.ui = params.endpoint_slots = params.endpoint_props = False
     params.endpoint_metrics = True  # See _start_server.
     return params

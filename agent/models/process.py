@@ -23,7 +23,7 @@ import weakref
 from collections.abc import Generator, Iterator, Mapping, Sequence
 from concurrent.futures import Future
 from pathlib import Path
-from threading import Event, Lock, Semaphore, Thread
+from threading import Event, Lock, Thread
 from typing import IO, Any
 
 from agent.errors import ConfigError, ModelRejected, ModelUnavailable
@@ -53,11 +53,11 @@ _ERRORS = {kind.__name__: kind for kind in (ConfigError, ModelRejected, ModelUna
 class ModelProcess:
     """A GGUF file run by llama.cpp in a child process.
 
-    `context_tokens` bounds prompt and reply of a call together; `threads` defaults to the physical cores this process
-    may use; `parallel` calls are answered at once, others wait for their turn. With `sha256`, the file's sum, the state
-    after a system message is kept in the cache folder for later runs. Raises `ConfigError` for a file that is not there
-    and `ModelUnavailable` for one that cannot be loaded or when xllamacpp is not installed. Loading takes seconds; it
-    can be interrupted, also by an error of `on_progress`, which hears an estimated share four times a second.
+    `context_tokens` bounds prompt and reply together; `threads` defaults to the physical cores this process may use.
+    With `sha256`, the file's sum, the state after a system message is kept in the cache folder for later runs. Raises
+    `ConfigError` for a file that is not there and `ModelUnavailable` for one that cannot be loaded or when
+    xllamacpp is not installed. Loading takes seconds; it can be interrupted, also by an error of `on_progress`, which
+    hears an estimated share four times a second.
     """
 
     def __init__(
@@ -69,7 +69,6 @@ class ModelProcess:
         context_tokens: int = 8192,
         threads: int | None = None,
         sha256: str = "",
-        parallel: int = 1,
         on_progress: OnProgress | None = None,
     ) -> None:
         path = Path(path).absolute()
@@ -83,11 +82,9 @@ class ModelProcess:
             "threads": threads,
             "states": str(load_settings().cache_dir / "states") if sha256 else None,
             "sha256": sha256,
-            "parallel": parallel,
         }
         self._calls = Calls()
-        self._turns = Semaphore(parallel)
-        self._renewing = Lock()
+        self._turn = Lock()
         self._closed = False
         self._profile = ModelProfile(name or path.stem)
         with self._calls.begin() as cancelled:
@@ -124,14 +121,14 @@ class ModelProcess:
             "seed": seed,
             "prefill": prefill,
         }
-        with self._calls.begin() as cancelled, self._turns:
+        with self._calls.begin() as cancelled, self._turn:
             return self._draw(request, cancelled, _Replies(prefill, on_token, on_progress))
 
     def count_tokens(self, messages: Sequence[Message]) -> int:
-        """The exact number of prompt tokens, the chat template's own included. Waits for a turn."""
+        """The exact number of prompt tokens, the chat template's own included. Waits for a reply in progress."""
         never = Event()
         with (
-            self._turns,
+            self._turn,
             contextlib.closing(self._living(never, None).ask("count", never, messages=_rows(messages))) as answer,
         ):
             return next(message["done"] for message in answer if "done" in message)
@@ -168,10 +165,9 @@ class ModelProcess:
         """The child, or a fresh one in the place of one that died."""
         if self._closed:
             raise _closed()
-        with self._renewing:
-            if self._child.is_gone:
-                self._open(cancelled, on_progress)
-            return self._child
+        if self._child.is_gone:
+            self._open(cancelled, on_progress)
+        return self._child
 
     def _open(self, cancelled: Event, on_progress: OnProgress | None) -> None:
         """Start a child and have it load the weights. One that does not get there is ended."""
@@ -236,10 +232,6 @@ class _Replies:
         ]
 
 
-_Inbox = queue.SimpleQueue[Mapping[str, Any]]
-_DIED: Mapping[str, Any] = {"died": True}
-
-
 class _Child:
     """The process with the model, and the thread that keeps it.
 
@@ -250,8 +242,7 @@ class _Child:
     def __init__(self) -> None:
         self._died = self._ended = False
         self._last_words = ""
-        self._inboxes: dict[int, _Inbox] = {}
-        """By the number of a call what came for it."""
+        self._inbox: queue.SimpleQueue[dict[str, Any]] = queue.SimpleQueue()
         self._numbers = itertools.count(1)
         # What native code leaves when it is killed goes with this folder. A unix socket in it has a short name.
         self._scratch = Scratch(None if len(tempfile.gettempdir()) < 50 else "/tmp")  # noqa: S108
@@ -266,29 +257,25 @@ class _Child:
             self.tidy()
             raise
 
-    def ask(self, do: str, cancelled: Event, **given: Any) -> Generator[Mapping[str, Any]]:
+    def ask(self, do: str, cancelled: Event, **given: Any) -> Generator[dict[str, Any]]:
         """The messages of the answer as they come, empty ones in between, until it is done or `cancelled` is set.
 
         When the caller leaves early, by an exception too, the child stops as well. Raises what was raised there, and
         `ModelUnavailable` when it died.
         """
         call = next(self._numbers)
-        inbox = self._inboxes[call] = _Inbox()
-        if self._died:  # whoever tells it may have been through already
-            inbox.put(_DIED)
         try:
             if not cancelled.is_set():
                 self._link.send(call=call, do=do, **given)
             while not cancelled.is_set():
-                message = _next(inbox)
-                if cancelled.is_set():
-                    return
+                message = self._next()
+                if message.get("call", call) != call or cancelled.is_set():
+                    continue  # of a call that was left, or too late
                 self._raise_for(message)
                 yield message
                 if "done" in message:
                     return
         finally:
-            del self._inboxes[call]
             self._link.send(cancel=call)
 
     @property
@@ -320,16 +307,20 @@ class _Child:
             self._process.set_result(process)
             try:
                 for message in self._link:
-                    if inbox := self._inboxes.get(message["call"]):  # else of a call that was left
-                        inbox.put(message)
+                    self._inbox.put(message)
             finally:
                 process.kill()
                 process.wait()
                 self._last_words = _tail(errors)
                 self._link.close()
                 self._died = True
-                for inbox in tuple(self._inboxes.values()):
-                    inbox.put(_DIED)
+                self._inbox.put({"died": True})
+
+    def _next(self) -> dict[str, Any]:
+        try:
+            return self._inbox.get(timeout=_GLANCE)
+        except queue.Empty:
+            return {}
 
     def _raise_for(self, message: Mapping[str, Any]) -> None:
         match message:
@@ -348,14 +339,6 @@ class _Child:
         return ModelUnavailable(
             f"the model process died ({how}){said}", hint=memory or "try again: a new one is started"
         )
-
-
-def _next(inbox: _Inbox) -> Mapping[str, Any]:
-    """The next message; an empty one when none comes for a while."""
-    try:
-        return inbox.get(timeout=_GLANCE)
-    except queue.Empty:
-        return {}
 
 
 def _end(child: _Child, calls: Calls) -> None:

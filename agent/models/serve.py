@@ -2,8 +2,8 @@
 
 Both ends speak JSON lines. To here come `{"call": 1, "do": "open" | "complete" | "count", ...}` and `{"cancel": 1}`;
 back go `{"call": 1, "piece": [reply, text]}` (see `OnPiece`), `{"call": 1, "progress": [what, share]}`, and last
-`{"call": 1, "done": answer}` or `{"call": 1, "error": [type, message, hint]}`. Each call has a number of its own;
-replies to several are written at once.
+`{"call": 1, "done": answer}` or `{"call": 1, "error": [type, message, hint]}`. Calls are numbered upwards and answered
+one after another.
 
 This process ends with the one that started it: on Linux the kernel kills it, also while native code holds the
 interpreter; elsewhere it ends itself as soon as it can read that the other end is gone.
@@ -23,7 +23,7 @@ import socket
 import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from threading import Event, Lock, Thread
+from threading import Lock, Thread
 from typing import TYPE_CHECKING, Any
 
 from agent.errors import Fault, ModelUnavailable
@@ -87,28 +87,23 @@ class _Service:
     def __init__(self, link: Link) -> None:
         self._link = link
         self._calls: queue.SimpleQueue[dict[str, Any]] = queue.SimpleQueue()
-        self._left: dict[int, Event] = {}
-        """The calls that are not answered yet, each with whether it was cancelled."""
+        self._cancelled = 0
+        """The last call that was cancelled; those before it are over."""
         self._model: LlamaModel | None = None
 
     def listen(self) -> None:
         """Take calls until the other end is gone, then end the process: native code is not waited for."""
         for message in self._link:
-            if "cancel" not in message:
-                self._left[message["call"]] = Event()
+            if "cancel" in message:
+                self._cancelled = message["cancel"]
+            else:
                 self._calls.put(message)
-            elif left := self._left.get(message["cancel"]):
-                left.set()
         os._exit(0)
 
     def work(self) -> None:
-        """Answer calls: each that wants replies in a thread of its own. Never returns."""
+        """Answer one call after another. Never returns."""
         while True:
-            call = self._calls.get()
-            if call["do"] == "complete":
-                Thread(target=self._answer, kwargs=call, name=f"call-{call['call']}", daemon=True).start()
-            else:
-                self._answer(**call)
+            self._answer(**self._calls.get())
 
     def _answer(self, call: int, do: str, **given: Any) -> None:
         doing = {"open": self._open, "complete": self._complete, "count": self._count}[do]
@@ -119,8 +114,6 @@ class _Service:
         except Exception as e:
             fault = e if isinstance(e, Fault) else ModelUnavailable(f"llama.cpp failed: {type(e).__name__}: {e}")
             self._link.send(call=call, error=[type(fault).__name__, str(fault), fault.hint])
-        finally:
-            del self._left[call]
 
     def _open(self, call: int, *, path: str, **options: Any) -> dict[str, Any]:
         from .llama import LlamaModel
@@ -146,7 +139,7 @@ class _Service:
         return self._opened().count_tokens(_messages(messages))
 
     def _check(self, call: int) -> None:
-        if self._left[call].is_set():
+        if call <= self._cancelled:
             raise _Left
 
     def _opened(self) -> LlamaModel:
