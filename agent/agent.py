@@ -33,8 +33,10 @@ from .view import View, make_view
 if TYPE_CHECKING:
     from langchain_core.language_models import BaseChatModel
 
-__all__ = ["Agent"]
+__all__ = ["MOST_PARALLEL", "Agent"]
 
+MOST_PARALLEL = 32
+"""Tasks that may be solved at once."""
 _LONGEST_TASK = 64 * 1024
 """Bytes."""
 _LARGEST_INPUT = 16 * 1024 * 1024
@@ -62,7 +64,9 @@ class Agent:
     are written to the folder at once. `strategy` is one of `agent.policy.STRATEGIES` (None: by the model's size).
     `planner_model` and `escalate_model` are models like `model`, opened when they are needed and closed with the agent:
     the first writes the steps of a plan before the first draft; the second goes on, as its own size demands, when
-    `model` has given up. Raises `ConfigError` for arguments that cannot be.
+    `model` has given up. `stream` and `run` may be called from several threads; an embedded model then works on
+    `parallel` tasks at once (1 to 32, each with a context of its own). Raises `ConfigError` for arguments that cannot
+    be.
     """
 
     def __init__(
@@ -77,10 +81,12 @@ class Agent:
         strategy: str | None = None,
         planner_model: Model | BaseChatModel | str | None = None,
         escalate_model: Model | BaseChatModel | str | None = None,
+        parallel: int = 1,
     ) -> None:
-        self._model = LazyModel(model)
-        self._planner = _second(planner_model, self._model)
-        self._bigger = _second(escalate_model, self._model, self._planner)
+        _check_parallel(parallel)
+        self._model = LazyModel(model, parallel=parallel)
+        self._planner = _second(planner_model, parallel, self._model)
+        self._bigger = _second(escalate_model, parallel, self._model, self._planner)
         self._sandbox, self._budget = sandbox and choose_kind(sandbox), budget or Budget()
         self._policy = policy or Policy(minimum_tier=load_settings().minimum_tier)
         self._apply, self._strategy = apply, find_strategy(strategy) if strategy else None
@@ -234,11 +240,16 @@ class _Running:
             self._queue.put(_End(error))
 
 
-def _second(model: Model | BaseChatModel | str | None, *others: LazyModel | None) -> LazyModel | None:
+def _check_parallel(parallel: int) -> None:
+    if not 1 <= parallel <= MOST_PARALLEL:
+        raise ConfigError(f"{parallel} tasks cannot be solved at once", hint=f"possible are 1 to {MOST_PARALLEL}")
+
+
+def _second(model: Model | BaseChatModel | str | None, parallel: int, *others: LazyModel | None) -> LazyModel | None:
     """A second model: one of the others where it has the same name, so that nothing is loaded twice."""
     if model is None:
         return None
-    lazy = LazyModel(model, checked=True)
+    lazy = LazyModel(model, checked=True, parallel=parallel)
     return next((one for one in others if one is not None and lazy.spec and one.spec == lazy.spec), lazy)
 
 

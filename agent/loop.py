@@ -37,6 +37,7 @@ from .live import Live, describe_session
 from .mend import mend_crash, mend_returned, mend_statically, mend_to_function, same_program
 from .models.base import Completion, Message, Model, ModelProfile, Usage
 from .models.lazy import LazyModel
+from .models.share import Share
 from .plan import make_plan
 from .policy import Move, Strategy, Trial, choose_strategy, handed_over, is_agreed, next_move
 from .race import Needless, Race, in_background
@@ -177,7 +178,7 @@ class Job:
 
     def _load(self, model: LazyModel) -> tuple[Model, float]:
         started = time.monotonic()
-        return model.load(self._progressed), time.monotonic() - started
+        return Share(model.load(self._progressed)), time.monotonic() - started
 
     def _wait_for(self, loading: Future[tuple[Model, float]]) -> Model:
         while not wait([loading], 0.2).done:

@@ -18,6 +18,7 @@ from agent.models import open_model
 from agent.models.base import Message
 from agent.models.catalog import KNOWN_MODELS
 from agent.models.llama import LlamaModel, _open_states, physical_cores
+from agent.models.share import Share
 from agent.models.weights import available, find_weights
 
 ASK = (Message("system", "You are a Python programmer."), Message("user", "Write a function that adds two numbers."))
@@ -264,6 +265,92 @@ class TestStopping:
             [sys.executable, "-c", textwrap.dedent(script)], capture_output=True, text=True, timeout=120
         )
         assert (done.stdout, done.stderr) == ("[] [] []\n", "")
+
+
+class Asked:
+    """A call in a thread of its own; `begun` is set by its first word."""
+
+    def __init__(self, model, messages, tokens):
+        self.begun, self.replies = threading.Event(), []
+        self._call = (model, messages, tokens)
+        self._thread = threading.Thread(target=self._ask, daemon=True)
+        self._thread.start()
+
+    def _ask(self):
+        model, messages, tokens = self._call
+        self.replies += model.complete(messages, max_tokens=tokens, on_token=lambda _: self.begun.set())
+
+    @property
+    def goes_on(self):
+        return self._thread.is_alive()
+
+    def end(self):
+        self._thread.join(120)
+        return self.replies[0]
+
+
+class TestSideBySide:
+    """Several calls at once, each in lanes of its own."""
+
+    pytestmark = pytest.mark.model
+    STORY = (Message("user", "Write a long story about the sea."),)
+    REVERSE = (Message("user", "Write a function that reverses a string."),)
+
+    @pytest.fixture
+    def two(self, path):
+        model = LlamaModel(path, context_tokens=1024, parallel=2)
+        yield model
+        model.close()
+
+    def test_calls_at_once_say_what_each_says_alone(self, two):
+        alone = [two.complete(messages, max_tokens=24)[0].text for messages in (ASK, self.REVERSE)]
+        calls = [Asked(two, messages, 24) for messages in (ASK, self.REVERSE)]
+        assert [call.end().text for call in calls] == alone
+        assert two.profile.context_tokens == 1024
+        assert two._engine.turns.free == 2
+
+    def test_a_call_is_answered_and_cancelled_while_another_goes_on(self, two):
+        shares = Share(two), Share(two)
+        long = Asked(shares[0], self.STORY, 900)
+        assert long.begun.wait(60)
+        assert Asked(shares[1], ASK, 4).end().finish_reason == "length"
+        assert long.goes_on, "the second call had to wait for the first"
+        other = Asked(shares[1], self.STORY, 900)
+        assert other.begun.wait(60)
+        shares[1].cancel()
+        assert other.end().finish_reason == "cancelled"
+        assert long.goes_on, "the first call was cancelled, too"
+        shares[0].cancel()
+        assert long.end().finish_reason == "cancelled" and len(long.end().text) > len(other.end().text)
+
+    def test_the_prompt_of_each_call_may_fill_its_own_context(self, two):
+        prompts = [(Message("user", " ".join(f"{word}{n}" for n in range(200))),) for word in "ab"]
+        assert all(700 < two.count_tokens(prompt) < 960 for prompt in prompts)
+        assert [call.end().finish_reason for call in [Asked(two, prompt, 9) for prompt in prompts]] == ["length"] * 2
+
+    def test_rules_are_read_once_for_all_and_while_nobody_else_is_answered(self, path, tmp_path):
+        model = LlamaModel(path, context_tokens=1024, parallel=2, states=tmp_path, sha256="sum")
+        rules = [Message("system", f"You write {what} programs. " * 12) for what in ("Python", "C")]
+        calls = [Asked(model, [rules[0], Message("user", what)], 4) for what in ("Add.", "Sort.")]
+        assert [call.end().finish_reason for call in calls] == ["length"] * 2
+        assert len([*tmp_path.iterdir()]) == 1
+        share = Share(model)
+        long = Asked(share, self.STORY, 900)
+        assert long.begun.wait(60)
+        other = Asked(model, [rules[1], Message("user", "Add.")], 4)
+        assert not other.begun.wait(0.5), "a lane was saved that may be in use"
+        share.cancel()
+        assert other.end().finish_reason == "length"
+        assert len([*tmp_path.iterdir()]) == 2
+        model.close()
+
+    def test_closing_stops_all(self, two):
+        calls = [Asked(two, self.STORY, 900) for _ in "abc"]
+        assert calls[0].begun.wait(60) or calls[1].begun.wait(60)
+        two.close()
+        assert [call.end().finish_reason for call in calls] == ["cancelled"] * 3
+        with pytest.raises(ModelUnavailable, match="closed"):
+            two.complete(ASK)
 
 
 class TestLaterRuns:

@@ -23,6 +23,7 @@ from agent.models import open_model
 from agent.models.base import Completion, Message
 from agent.models.catalog import KNOWN_MODELS
 from agent.models.process import ModelProcess
+from agent.models.share import Share
 from agent.models.weights import available, find_weights
 
 ASK = (Message("system", "You are a Python programmer."), Message("user", "Write a function that adds two numbers."))
@@ -92,6 +93,13 @@ def model(path: Path) -> Iterator[ModelProcess]:
     model.close()
 
 
+@pytest.fixture(scope="module")
+def wide(path: Path) -> Iterator[ModelProcess]:
+    model = ModelProcess(path, context_tokens=1024, parallel=2)
+    yield model
+    model.close()
+
+
 def children() -> set[int]:
     return {pid for pid, _ in family(os.getpid())}
 
@@ -109,6 +117,69 @@ def in_thread(call: Callable[[], list[Completion]]) -> tuple[threading.Thread, l
     thread = threading.Thread(target=lambda: replies.extend(call()))
     thread.start()
     return thread, replies
+
+
+@pytest.mark.model
+class TestSideBySide:
+    def test_two_calls_are_answered_at_once(self, wide: ModelProcess) -> None:
+        assert wide.profile.context_tokens == 1024
+        order: list[str] = []
+        long, a = in_thread(lambda: wide.complete(STORY, on_token=lambda _: order.append("long"), **LONG))
+        wait_until(lambda: order, 60)
+        reply = wide.complete(ASK, prefill=FENCE, max_tokens=8, n=2, on_token=lambda _: order.append("short"))
+        assert [r.finish_reason for r in reply] == ["length"] * 2 and order[-1] in ("short", "long")
+        wide.cancel()
+        long.join(20)
+        assert a[0].finish_reason == "cancelled" and a[0].usage.completion_tokens > 2
+        assert set(order) == {"short", "long"}
+        between = "".join(name[0] for name in order)
+        assert "ls" in between and "sl" in between  # the long one was heard on both sides of the short one
+
+    def test_a_call_that_is_cancelled_leaves_the_other(self, wide: ModelProcess) -> None:
+        one, other = Share(wide), Share(wide)
+        heard = threading.Event()
+        first, a = in_thread(lambda: one.complete(STORY, on_token=lambda _: heard.set(), **LONG))
+        second, b = in_thread(lambda: other.complete(ASK, prefill=FENCE, max_tokens=60, temperature=0.0))
+        assert heard.wait(60)
+        one.cancel()
+        for thread in (first, second):
+            thread.join(60)
+        assert a[0].finish_reason == "cancelled"
+        assert b[0].finish_reason in ("stop", "length") and b[0].usage.completion_tokens > 10
+
+    def test_more_calls_than_turns_wait_for_theirs(self, wide: ModelProcess) -> None:
+        calls = [in_thread(lambda: wide.complete(ASK, prefill=FENCE, max_tokens=4)) for _ in range(5)]
+        for thread, _ in calls:
+            thread.join(60)
+        assert [replies[0].finish_reason for _, replies in calls] == ["length"] * 5
+
+    def test_a_child_that_dies_ends_all_its_calls_and_one_takes_its_place(self, path: Path) -> None:
+        before = children()
+        model = ModelProcess(path, context_tokens=512, parallel=2)
+        [pid] = children() - before
+        errors: list[ModelUnavailable] = []
+
+        def ask() -> None:
+            try:
+                model.complete(STORY, on_token=lambda _: heard.release(), max_tokens=400)
+            except ModelUnavailable as error:
+                errors.append(error)
+
+        heard = threading.Semaphore(0)
+        threads = [threading.Thread(target=ask) for _ in range(2)]
+        for thread in threads:
+            thread.start()
+        assert heard.acquire(timeout=60)
+        os.kill(pid, signal.SIGKILL)
+        for thread in threads:
+            thread.join(30)
+        assert len(errors) >= 1 and all("died" in str(error) for error in errors)
+        replies = [in_thread(lambda: model.complete(ASK, max_tokens=2)) for _ in range(2)]
+        for thread, _ in replies:
+            thread.join(60)
+        assert [r[0].finish_reason for _, r in replies] == ["length"] * 2
+        assert len(children() - before) == 1
+        model.close()
 
 
 @pytest.mark.model

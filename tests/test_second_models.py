@@ -402,7 +402,7 @@ class Closing(ScriptedModel):
 def test_a_model_is_opened_when_it_is_asked_for_and_closed(monkeypatch: pytest.MonkeyPatch) -> None:
     made: list[Closing] = []
 
-    def open_it(spec: str, *, on_progress: object = None) -> Model:
+    def open_it(spec: str, **options: object) -> Model:
         made.append(Closing(["x"], name=spec))
         return made[-1]
 
@@ -428,7 +428,7 @@ def test_the_agent_closes_the_models_that_it_opened(stage: Stage, monkeypatch: p
     made: list[Closing] = []
     replies = {"p:p": [STEPS], "b:b": [fenced("x = 42")], "m:m": [fenced("x = 1")]}
 
-    def open_it(spec: str | Model, *, on_progress: object = None) -> Model:
+    def open_it(spec: str | Model, **options: object) -> Model:
         assert isinstance(spec, str)
         made.append(Closing(replies[spec], name=spec, parameters=1.5))
         return made[-1]

@@ -1,10 +1,10 @@
-"""One JSON line for each task that was tried, on the disk before the next one begins.
+"""One JSON line for each task that was tried, on the disk as soon as it has ended.
 
-    DIR/bench.json      what was asked for: benchmark, model, budget, policy, a digest of the tasks
+    DIR/bench.json      what was asked for: benchmark, model, budget, policy, how many at once, a digest of the tasks
     DIR/results.jsonl   one row a task
     DIR/runs/           the runs, as `sandsmith runs` keeps them
 
-A kill in mid-run costs the task in progress. A line that was half written is dropped when the bench is resumed.
+A kill in mid-run costs the tasks in progress. A line that was half written is dropped when the bench is resumed.
 """
 
 from __future__ import annotations
@@ -140,7 +140,7 @@ class Results:
 
 
 def options_of(
-    name: str, problems: Sequence[Problem], model: str | None, strategy: str | None, budget: Budget
+    name: str, problems: Sequence[Problem], model: str | None, strategy: str | None, budget: Budget, jobs: int = 1
 ) -> dict[str, Any]:
     """What a bench is asked for with, as `bench.json` holds it; the same for a resumed one."""
     return {
@@ -149,6 +149,7 @@ def options_of(
         "digest": _digest(problems),
         "model": model or load_settings().model or DEFAULT_MODEL,
         "policy": strategy,
+        "jobs": jobs if jobs > 1 else None,  # as in a bench from before there was a choice
         **plain(budget),
     }
 

@@ -1,7 +1,8 @@
-"""Tries one task of a benchmark after the other, as `sandsmith run` would, and judges what came out."""
+"""Tries the tasks of a benchmark as `sandsmith run` would, some side by side, and judges what came out."""
 
 from __future__ import annotations
 
+import queue
 import re
 import threading
 from collections.abc import Generator, Sequence
@@ -24,6 +25,8 @@ __all__ = ["Bench", "Heard"]
 
 _RAISED = re.compile(r": (?:(?P<type>[A-Z]\w{1,30}(?:Error|Exception|Exit))(?::|\Z)|stopped \((?P<limit>\w+)\))")
 """The type of an error, or the limit, as the judge tells it."""
+_PATIENCE = 10.0
+"""Seconds that cancelled tasks get to end by themselves: a model may be deaf."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,34 +37,88 @@ class Heard:
     event: Event
 
 
-class Bench:
-    """Tries those of `problems` that `results` does not hold yet. `agent` applies the changes of what passes."""
+@dataclass(frozen=True, slots=True)
+class _End:
+    """A worker is through; `error` is what ended it early."""
 
-    def __init__(self, problems: Sequence[Problem], agent: Agent, results: Results) -> None:
-        self._agent, self._results = agent, results
+    error: BaseException | None = None
+
+
+class Bench:
+    """Tries those of `problems` that `results` does not hold yet, `parallel` at once.
+
+    `agent` applies the changes of what passes; its own `parallel` says how many of its calls a model answers at once.
+    """
+
+    def __init__(self, problems: Sequence[Problem], agent: Agent, results: Results, *, parallel: int = 1) -> None:
+        self._agent, self._results, self._parallel = agent, results, parallel
         done = {row.task for row in results.rows}
         self.left = [problem for problem in problems if problem.id not in done]
+        self._todo = iter(self.left)
+        self._next = threading.Lock()
+        self._steps: queue.SimpleQueue[Heard | Row | _End] = queue.SimpleQueue()
         self._cancelled = threading.Event()
 
     def run(self) -> Generator[Heard | Row]:
-        """What happens, and a row for each task that was tried, which is on the disk by then.
+        """What happens, and a row for each task that was tried, which is on the disk by then. Use it once.
 
-        Raises `ModelUnavailable` and `SandboxUnavailable`, and `ConfigError` for a model that does not exist.
+        Raises `ModelUnavailable` and `SandboxUnavailable`, and `ConfigError` for a model that does not exist, once the
+        other tasks in progress have been stopped.
         """
-        with Judge() as judge:
-            for problem in self.left:
-                row = yield from self._try(problem, judge)
-                if row is None:
-                    return
-                self._results.add(row)
-                yield row
+        workers = [threading.Thread(target=self._work, name="sandsmith-bench", daemon=True) for _ in range(self._most)]
+        for worker in workers:
+            worker.start()
+        try:
+            yield from self._follow(len(workers))
+        finally:
+            self.cancel()
+            for worker in workers:
+                worker.join(_PATIENCE)
 
     def cancel(self) -> None:
-        """Stop, from any thread. The task in progress is not recorded."""
+        """Stop, from any thread. The tasks in progress are not recorded."""
         self._cancelled.set()
         self._agent.cancel()
 
-    def _try(self, problem: Problem, judge: Judge) -> Generator[Heard, None, Row | None]:
+    @property
+    def _most(self) -> int:
+        """Tasks that are tried at once."""
+        return min(self._parallel, len(self.left))
+
+    def _follow(self, working: int) -> Generator[Heard | Row]:
+        """What the workers tell, until all are through. Raises what ended the first of them."""
+        error: BaseException | None = None
+        while working:
+            step = self._steps.get()
+            if isinstance(step, _End):
+                working -= 1
+                if step.error is not None and error is None:
+                    error = step.error
+                    self.cancel()
+            elif error is not None or not self._cancelled.is_set():
+                if isinstance(step, Row):
+                    self._results.add(step)
+                yield step
+        if error is not None:
+            raise error
+
+    def _work(self) -> None:
+        """Try one task after the other, until none is left or they are cancelled."""
+        try:
+            with Judge() as judge:
+                while (problem := self._take()) is not None:
+                    if row := self._try(problem, judge):
+                        self._steps.put(row)
+        except BaseException as error:  # raised where the steps are read
+            self._steps.put(_End(error))
+        else:
+            self._steps.put(_End())
+
+    def _take(self) -> Problem | None:
+        with self._next:
+            return None if self._cancelled.is_set() else next(self._todo, None)
+
+    def _try(self, problem: Problem, judge: Judge) -> Row | None:
         """The row of one task, None when it was cancelled."""
         story = _Story()
         with Scratch() as scratch:
@@ -70,7 +127,9 @@ class Bench:
                 with closing(self._begin(problem, work)) as events:
                     for event in events:
                         story.take(event)
-                        yield Heard(problem, event)
+                        self._steps.put(Heard(problem, event))
+                        if self._cancelled.is_set():  # maybe before the agent knew of this task
+                            break
             except ModelRejected as error:
                 story.result = RunResult("gave_up", reason=str(error))
             if self._cancelled.is_set() or story.result is None:

@@ -33,6 +33,10 @@ _SUITES = {
     "jobs": "a folder of jobs, each with its input files and a check",
 }
 _PATH = click.Path(path_type=Path)
+_JOBS = (
+    "Tasks tried at once (1). One by one, a task takes the seconds that a user would wait; side by side, those of a "
+    "machine that it shares."
+)
 _LISTED = 20
 """Tasks that are named in a comparison."""
 
@@ -50,6 +54,7 @@ class _Options:
     repairs: int | None
     seconds: float | None
     seed: int | None
+    jobs: int
     strategy: str | None
     number: int | None
     resume: bool
@@ -63,6 +68,7 @@ def bench() -> None:
     \b
       sandsmith bench mbpp --data data/ --n 20 --out small/
       sandsmith bench mbpp --data data/ --n 20 --policy plain --out plain/
+      sandsmith bench humaneval --data data/ --jobs 4
       sandsmith bench compare plain/ small/
     """
 
@@ -79,6 +85,7 @@ def _add(name: str, what: str) -> None:
     @click.option("--repairs", type=click.IntRange(0), metavar="N", help="Repairs by the model at most.")
     @click.option("--seconds", type=click.FloatRange(0, min_open=True), metavar="S", help="Time for each task.")
     @click.option("--seed", type=int, metavar="N", help="Seed of the draws.")
+    @click.option("-j", "--jobs", type=click.IntRange(1), default=1, metavar="K", help=_JOBS)
     @by_policy
     @click.option("-n", "--n", "number", type=click.IntRange(1), metavar="N", help="Only the first N tasks.")
     @click.option("--resume", is_flag=True, help="Go on with what was begun in the folder of results.")
@@ -134,12 +141,13 @@ def _measure(door: Door, suite: str, chosen: _Options) -> int:
         strategy=chosen.strategy,
         planner_model=chosen.planner_model,
         escalate_model=chosen.escalate_model,
+        parallel=chosen.jobs,
     )
-    options = {**options_of(suite, problems, chosen.model, chosen.strategy, budget), **second}
+    options = {**options_of(suite, problems, chosen.model, chosen.strategy, budget, chosen.jobs), **second}
     with closing(Results(out, options, resume=chosen.resume)) as results:
-        running = Bench(problems, agent, results)
+        running = Bench(problems, agent, results, parallel=chosen.jobs)
         try:
-            code = _follow(door, running, len(problems))
+            code = _follow(door, running, len(problems), chosen.jobs)
         finally:  # what there is, also after Ctrl-C and when the model went away
             _report(results.rows, len(problems), results.file)
     if not door.abandoned:
@@ -154,10 +162,10 @@ def _budget(chosen: _Options) -> Budget:
     return Budget(**{name: value for name in names if (value := getattr(chosen, name)) is not None})
 
 
-def _follow(door: Door, running: Bench, total: int) -> int:
+def _follow(door: Door, running: Bench, total: int, jobs: int) -> int:
     """Show what happens until the last task has been tried, or a signal comes. Returns the exit code."""
     pump = Pump(running.run, running.cancel)
-    with _open_display(total, total - len(running.left)) as display:
+    with _open_display(total, total - len(running.left), jobs) as display:
         for step in pump:
             display.show(step)
     if pump.signal is None:
@@ -174,16 +182,19 @@ class _Display(AbstractContextManager["_Display"], Protocol):
     def show(self, step: Heard | Row) -> None: ...
 
 
-def _open_display(total: int, done: int) -> _Display:
-    return _Bar(total, done) if is_live() else _Lines(total, done)
+def _open_display(total: int, done: int, jobs: int) -> _Display:
+    return _Bar(total, done, jobs) if is_live() else _Lines(total, done, jobs)
 
 
 class _Lines:
     """A line for each task that was tried, with an estimate of the time left."""
 
-    def __init__(self, total: int, done: int) -> None:
-        self._total, self._done, self._before = total, done, done
-        self._began = time.monotonic()
+    def __init__(self, total: int, done: int, jobs: int) -> None:
+        self._total, self._done, self._jobs = total, done, jobs
+        self._began: dict[str, float] = {}
+        """When each task in progress was begun."""
+        self._took: list[float] = []
+        """Seconds of those that were tried here."""
 
     def __enter__(self) -> _Lines:
         return self
@@ -193,28 +204,39 @@ class _Lines:
     def show(self, step: Heard | Row) -> None:
         from agent.bench.results import Row
 
+        self._count(step)
         if isinstance(step, Row):
-            self._done += 1
             note(f"{_line(step)} ({self._done} of {self._total}{self._left()})")
 
+    def _count(self, step: Heard | Row) -> None:
+        from agent.bench.results import Row
+
+        now = time.monotonic()
+        if isinstance(step, Row):
+            self._done += 1
+            self._took.append(now - self._began.pop(step.task, now))
+        else:
+            self._began.setdefault(step.problem.id, now)
+
     def _left(self) -> str:
-        """How long the other tasks will take, if they are like those so far."""
-        tried, left = self._done - self._before, self._total - self._done
-        if not left or not tried:
+        """How long the other tasks will take, as many at once as here, if they are like those so far."""
+        left = self._total - self._done
+        if not left or not self._took:
             return ""
-        minutes, seconds = divmod(round((time.monotonic() - self._began) / tried * left), 60)
+        mean = sum(self._took) / len(self._took)
+        minutes, seconds = divmod(round(mean * left / min(self._jobs, left)), 60)
         return f", {minutes // 60}:{minutes % 60:02}:{seconds:02} left"
 
 
 class _Bar(_Lines):
     """A bar under the lines, with what goes on now."""
 
-    def __init__(self, total: int, done: int) -> None:
+    def __init__(self, total: int, done: int, jobs: int) -> None:
         from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
         from .display import console
 
-        super().__init__(total, done)
+        super().__init__(total, done, jobs)
         texts = [TextColumn(f"{{task.{what}}}", markup=False) for what in ("fields[left]", "description")]
         columns = (SpinnerColumn(), BarColumn(30), MofNCompleteColumn(), TimeElapsedColumn(), *texts)
         self._progress = Progress(*columns, console=console(), transient=True, refresh_per_second=6)
@@ -232,10 +254,12 @@ class _Bar(_Lines):
 
         from .display import doing
 
+        self._count(step)
         if isinstance(step, Row):
-            self._done += 1
             self._progress.console.print(clean(_line(step)))
             self._progress.update(self._task, completed=self._done, left=self._left().lstrip(", "))
+        elif self._jobs > 1:  # what each of them does would flicker
+            self._progress.update(self._task, description=f"{len(self._began)} at once")
         elif now := doing(step.event):
             self._progress.update(self._task, description=clean(f"{step.problem.id}: {now}"))
 
@@ -303,6 +327,7 @@ def _origin(path: Path) -> str:
 
     options = read_options(path)
     told = [str(options[key]) for key in ("bench", "model", "policy") if options.get(key)]
+    told += [f"{options['jobs']} at once"] if options.get("jobs") else []
     return f"{path}" + (f" ({', '.join(told)})" if told else "")
 
 

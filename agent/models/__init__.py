@@ -31,19 +31,22 @@ __all__ = [
 ]
 
 
-def open_model(spec: str | Model | BaseChatModel | None = None, *, on_progress: OnProgress | None = None) -> Model:
+def open_model(
+    spec: str | Model | BaseChatModel | None = None, *, on_progress: OnProgress | None = None, parallel: int = 1
+) -> Model:
     """The model that `spec` names; a model is passed through, a LangChain chat model is wrapped.
 
     A name is one of: an embedded model (`qwen2.5-coder-1.5b`), a path of a GGUF file, `provider:model` for LangChain
     (`openai:gpt-5`), `hf:folder-or-repository` for transformers, `scripted:file`. None means the one that
-    `SANDSMITH_MODEL` names, else the default. Raises `ConfigError` for anything else and `ModelUnavailable` when the
-    model cannot be had.
+    `SANDSMITH_MODEL` names, else the default. An embedded model answers `parallel` calls at once, each with a context
+    of its own; of the others, LangChain takes as many as come and transformers one after another. Raises `ConfigError`
+    for anything else and `ModelUnavailable` when the model cannot be had.
     """
     if spec is None:
         from agent.settings import load_settings
 
         spec = load_settings().model or DEFAULT_MODEL
-    return _opener(spec)(on_progress) if isinstance(spec, str) else _given(spec)
+    return _opener(spec)(on_progress, parallel) if isinstance(spec, str) else _given(spec)
 
 
 def _given(model: Model | BaseChatModel) -> Model:
@@ -63,20 +66,20 @@ def check_name(spec: str) -> None:
     _opener(spec)
 
 
-def _opener(spec: str) -> Callable[[OnProgress | None], Model]:
+def _opener(spec: str) -> Callable[[OnProgress | None, int], Model]:
     """What opens the model that `spec` names."""
     if known := find_model(spec):
-        return lambda on_progress: _embedded(known, on_progress)
+        return lambda on_progress, parallel: _embedded(known, on_progress, parallel)
     kind, _, rest = spec.partition(":")
     if kind == "scripted" and rest:
-        return lambda _: _scripted(Path(rest).expanduser())
+        return lambda _, __: _scripted(Path(rest).expanduser())
     if kind == "hf" and rest:
-        return lambda _: _transformers(rest)
+        return lambda _, __: _transformers(rest)
     path = Path(spec).expanduser()
     if spec.endswith(".gguf") or path.is_file():
-        return lambda on_progress: _file(path, on_progress)
+        return lambda on_progress, parallel: _file(path, on_progress, parallel)
     if rest and kind.replace("_", "").replace("-", "").isalnum():
-        return lambda _: _chat(spec)
+        return lambda _, __: _chat(spec)
     raise _unknown(spec)
 
 
@@ -92,10 +95,10 @@ def _transformers(name: str) -> Model:
     return TransformersModel(name)
 
 
-def _file(path: Path, on_progress: OnProgress | None) -> Model:
+def _file(path: Path, on_progress: OnProgress | None, parallel: int) -> Model:
     from .process import ModelProcess
 
-    return ModelProcess(path, on_progress=on_progress)
+    return ModelProcess(path, parallel=parallel, on_progress=on_progress)
 
 
 def _chat(spec: str) -> Model:
@@ -104,7 +107,7 @@ def _chat(spec: str) -> Model:
     return ChatModel(spec)
 
 
-def _embedded(known: KnownModel, on_progress: OnProgress | None) -> Model:
+def _embedded(known: KnownModel, on_progress: OnProgress | None, parallel: int) -> Model:
     from .llama import require_xllamacpp
     from .process import ModelProcess
     from .weights import find_weights
@@ -112,7 +115,12 @@ def _embedded(known: KnownModel, on_progress: OnProgress | None) -> Model:
     require_xllamacpp()  # before gigabytes are joined for nothing
     file = find_weights(known, on_progress=on_progress)
     return ModelProcess(
-        file, name=known.name, parameters=known.parameters, sha256=known.sha256, on_progress=on_progress
+        file,
+        name=known.name,
+        parameters=known.parameters,
+        parallel=parallel,
+        sha256=known.sha256,
+        on_progress=on_progress,
     )
 
 

@@ -8,38 +8,60 @@ import time
 from collections import defaultdict
 from collections.abc import Callable, Generator, Iterable, Sequence
 from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass
 from threading import Event, Thread
 from typing import TypeVar
 
 from .base import Message, OnToken
 
-__all__ = ["Calls", "InTurn", "Silence", "StopGate", "estimate_tokens", "from_thread"]
+__all__ = ["Calls", "InTurn", "Silence", "StopGate", "calling_as", "estimate_tokens", "from_thread"]
 
 T = TypeVar("T")
 _TURN = 0.05
 """Seconds between two looks at whether a call was cancelled."""
 
 
+_caller: ContextVar[object] = ContextVar("caller", default=None)
+"""On whose behalf a model is called; None: nobody's in particular."""
+
+
+@contextmanager
+def calling_as(caller: object) -> Generator[None]:
+    """Within it models are called, and calls cancelled, on behalf of `caller`, which is told by its identity."""
+    token = _caller.set(caller)
+    try:
+        yield
+    finally:
+        _caller.reset(token)
+
+
 class Calls:
     """The calls in progress. Each has an event of its own, so that cancelling never reaches a later call."""
 
     def __init__(self) -> None:
-        self._events: set[Event] = set()
+        self._callers: dict[Event, object] = {}
 
     @contextmanager
-    def begin(self) -> Generator[Event]:
-        """An event for one call, set when the call is to stop."""
-        event = Event()
-        self._events.add(event)
+    def begin(self, event: Event | None = None) -> Generator[Event]:
+        """An event for one call, or the one that is given, set when the call is to stop."""
+        event = event or Event()
+        self._callers[event] = _caller.get()
         try:
             yield event
         finally:
-            self._events.discard(event)
+            self._callers.pop(event, None)
 
     def cancel(self) -> None:
-        """Tell all calls in progress to stop, from any thread."""
-        for event in tuple(self._events):
+        """Tell the calls in progress to stop, from any thread: those of the caller (see `calling_as`), or all."""
+        caller = _caller.get()
+        for event, its_caller in self._callers.copy().items():
+            if caller is None or its_caller is caller:
+                event.set()
+
+    def cancel_all(self) -> None:
+        """Tell the calls of everyone to stop, whoever the caller is."""
+        for event in self._callers.copy():
             event.set()
 
 

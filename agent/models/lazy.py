@@ -17,12 +17,14 @@ __all__ = ["LazyModel"]
 class LazyModel:
     """What `agent.models.open_model` takes, opened once and by `load` alone; a model of the caller's own is not closed.
 
+    `parallel` as in `open_model`.
     Raises `ConfigError` at once for a name that no model can have, where `checked`; otherwise `load` does.
     """
 
-    def __init__(self, model: Model | BaseChatModel | str | None, *, checked: bool = False) -> None:
+    def __init__(self, model: Model | BaseChatModel | str | None, *, checked: bool = False, parallel: int = 1) -> None:
         self._spec = model if isinstance(model, str) else None
         self._given = None if model is None or isinstance(model, str) else open_model(model)
+        self._parallel = parallel
         self._opened: Model | None = None
         self._lock = threading.Lock()
         if checked and self._spec is not None:
@@ -49,7 +51,7 @@ class LazyModel:
             return self._given
         with self._lock:
             if self._opened is None:
-                self._opened = open_model(self._spec, on_progress=on_progress)
+                self._opened = open_model(self._spec, on_progress=on_progress, parallel=self._parallel)
             return self._opened
 
     def close(self) -> None:

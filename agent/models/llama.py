@@ -5,10 +5,10 @@ time. It insists on an HTTP door; that is put on a unix socket in a private fold
 that only this process can still find it (it serves to count tokens).
 
 Covered: streaming, prefill, stop strings, cancelling within one batch of the prompt or one step of the replies, exact
-token counts, several replies at once to a prompt that is read once, what was read kept in memory and on the disk,
-guesses where a reply repeats its prompt. How many tokens are computed together decides how sums are rounded: where the
-model is in doubt, a seed may lead elsewhere in other company, or after another cache. Not covered: files made to attack
-the native parser: load only weights whose origin you trust.
+token counts, several replies at once to a prompt that is read once, several calls at once, what was read kept in memory
+and on the disk, guesses where a reply repeats its prompt. How many tokens are computed together decides how sums are
+rounded: where the model is in doubt, a seed may lead elsewhere in other company, or after another cache. Not covered:
+files made to attack the native parser: load only weights whose origin you trust.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
-from threading import Event, Lock, Thread
+from threading import Event, Thread
 from typing import Any, cast
 
 from agent.errors import ConfigError, Fault, ModelRejected, ModelUnavailable
@@ -38,6 +38,7 @@ from agent.errors import ConfigError, Fault, ModelRejected, ModelUnavailable
 from .base import Completion, FinishReason, Message, ModelProfile, OnProgress, OnToken, Usage
 from .calls import Calls, InTurn
 from .states import States
+from .turns import Turn, Turns
 
 __all__ = ["LlamaModel", "check_gguf", "is_gguf", "require_xllamacpp"]
 
@@ -46,7 +47,7 @@ OnPiece = Callable[[int, str], None]
 """Called with the number of a reply and its next piece, which is empty when the reply is complete."""
 
 _LANES = 4
-"""Replies that are written at once. They share the context, so no memory is set aside for the others."""
+"""Replies that a call has written at once. They share its context, so no memory is set aside for the others."""
 _GUESS = 15
 """Tokens guessed at once, from where the last `_ALIKE` ones stood before: a repair copies most of the program, and is
 written twice as fast. Reading 16 tokens takes as long as writing 8 (1.5B, two cores). Drafts repeat too little for a
@@ -55,7 +56,7 @@ _ALIKE = 12
 _BATCH = _LANES * (1 + _GUESS)
 """Prompt tokens read between two looks at the cancel flag: about a second for 1.5B on two cores, and no slower
 there than the 512 that llama.cpp would take (measured: 56 against 53 tokens a second). The runtime aborts where a
-batch cannot hold the guesses of all lanes."""
+batch cannot hold the guesses of all lanes, so it grows with the calls that are answered at once."""
 _LEAST_REPLY = 64
 """A prompt that leaves less room than this many tokens is refused."""
 _PROMPT_CACHE_MIB = 512
@@ -70,10 +71,11 @@ class LlamaModel:
     """A GGUF file run by llama.cpp on the CPU.
 
     `context_tokens` bounds prompt and reply together; `threads` defaults to the physical cores this process may use.
-    The state after a system message is kept in the folder `states` for later runs; `sha256`, the sum of the file, tells
-    it from those of other models. Raises `ConfigError` for a file that is not there and `ModelUnavailable` for one that
-    cannot be loaded or when xllamacpp is not installed. Loading takes seconds, in which no thread of this process can
-    do anything.
+    `parallel` calls are answered at once, each with a context of its own, and others wait for their turn. The state
+    after a system message is kept in the folder `states` for later runs; `sha256`, the sum of the file, tells it from
+    those of other models. Raises `ConfigError` for a file that is not there and `ModelUnavailable` for one that cannot
+    be loaded or when xllamacpp is not installed. Loading takes seconds, in which no thread of this process can do
+    anything.
     """
 
     def __init__(
@@ -84,6 +86,7 @@ class LlamaModel:
         parameters: float | None = None,
         context_tokens: int = 8192,
         threads: int | None = None,
+        parallel: int = 1,
         states: Path | str | None = None,
         sha256: str = "",
         on_progress: OnProgress | None = None,
@@ -94,7 +97,7 @@ class LlamaModel:
         self._states = _open_states(Path(states), sha256) if states else None
         self._begun: set[str] = set()
         """System messages whose state is at hand, or was tried to be had."""
-        self._engine = _Engine(path, context_tokens, threads or physical_cores(), self._states)
+        self._engine = _Engine(path, context_tokens, parallel, threads or physical_cores(), self._states)
         about = self._engine.about()
         self._profile = ModelProfile(
             name=name or path.stem,
@@ -157,8 +160,9 @@ class LlamaModel:
         prefill: str,
         on_piece: OnPiece,
         on_progress: OnProgress | None,
+        cancelled: Event | None = None,
     ) -> list[Completion]:
-        """What `complete` does, but `on_piece` hears the replies as they are written."""
+        """What `complete` does, but `on_piece` hears the replies as they are written, and `cancelled` stops it, too."""
         chat = _chat(messages, prefill)
         room = self._room(chat)
         length = min(max_tokens, room)
@@ -173,7 +177,7 @@ class LlamaModel:
             "return_progress": True,
         }
         drawn: list[Completion] = []
-        with self._engine.calls.begin() as cancelled:
+        with self._engine.calls.begin(cancelled) as cancelled:
             self._begin(messages, cancelled)
             while len(drawn) < n and not (drawn and cancelled.is_set()):
                 lanes = min(n - len(drawn), _LANES, room // length)
@@ -202,11 +206,17 @@ class LlamaModel:
         if self._states is None or first is None or first.role != "system" or first.content in self._begun:
             return
         self._begun.add(first.content)
+        with self._engine.turns.all() as turn:  # a lane that is in use cannot be saved or restored
+            if turn.wait(cancelled):
+                self._begin_alone(first, turn, cancelled)
+
+    def _begin_alone(self, first: Message, turn: Turn, cancelled: Event) -> None:
+        assert self._states is not None
         with contextlib.suppress(Fault):  # a template may demand more than that; then the prompt is read as a whole
             if name := self._states.find(first.content):
                 self._engine.restore(name)
                 return
-            with contextlib.closing(self._engine.stream(_reading(first), cancelled)) as chunks:
+            with contextlib.closing(self._engine.stream(_reading(first), cancelled, turn)) as chunks:
                 for chunk in chunks:
                     _raise_for(chunk)
             if not cancelled.is_set():
@@ -227,35 +237,46 @@ class LlamaModel:
 
 
 class _Engine:
-    """The native server: one call at a time, each in a thread of its own."""
+    """The native server: `parallel` calls at once, each in a thread of its own."""
 
-    def __init__(self, path: Path, context_tokens: int, threads: int, states: States | None) -> None:
+    def __init__(self, path: Path, context_tokens: int, parallel: int, threads: int, states: States | None) -> None:
         self.calls = Calls()
+        self.turns = Turns(parallel)
         self._closed = Event()
-        self._turn = Lock()
-        self._thread: Thread | None = None
-        self._server, self._door = _start_server(path, context_tokens, threads, states)
+        self._server, self._door = _start_server(path, context_tokens, parallel, threads, states)
 
-    def stream(self, request: Mapping[str, Any], cancelled: Event) -> Generator[Chunk]:
+    def stream(self, request: Mapping[str, Any], cancelled: Event, turn: Turn | None = None) -> Generator[Chunk]:
         """The chunks of the replies to one request, until they are complete or `cancelled` is set.
 
-        When the caller leaves early, by an exception too, the native call is told to stop; the next one waits for it.
+        When the caller leaves early, by an exception too, the native call is told to stop, and its turn ends when it
+        has. A call within a `turn` of the caller's is waited for.
         """
-        chunks: queue.SimpleQueue[Chunk | None] = queue.SimpleQueue()
-        left = Event()
+        call = _Call({**request, **_STREAMED}, self._closed)
+        own = self.turns.one() if turn is None else None
+        thread = Thread(target=self._serve, args=(call, own), name="llama.cpp", daemon=True)
+        try:
+            if own is not None and not own.wait(cancelled):
+                return
+            self._open_server()
+            thread.start()
+            yield from _until_cancelled(call.chunks, cancelled)
+        finally:
+            call.left.set()
+            if thread.ident is None and own is not None:
+                own.end()
+            elif thread.ident is not None and own is None:
+                thread.join()
 
-        def is_over() -> bool:
-            return left.is_set() or self._closed.is_set()
-
-        with self._turn:
-            self._wait_for_last()
-            call = (self._open_server(), {**request, **_STREAMED}, chunks, is_over)
-            self._thread = Thread(target=_serve, args=call, name="llama.cpp", daemon=True)
-            self._thread.start()
-            try:
-                yield from _until_cancelled(chunks, cancelled)
-            finally:
-                left.set()
+    def _serve(self, call: _Call, turn: Turn | None) -> None:
+        try:
+            # Nothing here holds the server when the turn ends: `close` is to free it.
+            self._open_server().handle_chat_completions(call.request, call.take)
+        except Exception as e:
+            call.chunks.put({"error": {"message": str(e), "code": 500}})
+        finally:
+            call.chunks.put(None)
+            if turn is not None:
+                turn.end()
 
     def count(self, chat: list[dict[str, str]]) -> int:
         """Exact number of prompt tokens."""
@@ -278,19 +299,16 @@ class _Engine:
         if self._closed.is_set():
             return
         self._closed.set()
-        self.calls.cancel()
-        self._wait_for_last()
-        self._server = None
-        os.close(self._door)
+        self.calls.cancel_all()
+        with self.turns.all() as turn:
+            turn.wait(Event())
+            self._server = None
+            os.close(self._door)
 
     def _open_server(self) -> Any:
         if self._closed.is_set():
             raise ModelUnavailable("the model is closed", hint="open it again")
         return self._server
-
-    def _wait_for_last(self) -> None:
-        if self._thread:
-            self._thread.join()
 
     def _ask(self, method: str, path: str, body: Any = None) -> dict[str, Any]:
         self._open_server()
@@ -299,21 +317,20 @@ class _Engine:
         return answer
 
 
-def _serve(
-    server: Any, request: Mapping[str, Any], chunks: queue.SimpleQueue[Chunk | None], is_over: Callable[[], bool]
-) -> None:
-    """Run one native call; the callback's answer tells it whether to stop."""
+class _Call:
+    """One native call: its chunks as they come, the last one None."""
 
-    def on_chunk(chunk: Chunk) -> bool:
-        chunks.put(chunk)
-        return is_over()
+    def __init__(self, request: dict[str, Any], closed: Event) -> None:
+        self.request = request
+        self.chunks: queue.SimpleQueue[Chunk | None] = queue.SimpleQueue()
+        self.left = Event()
+        """Whether nobody waits for them any more."""
+        self._closed = closed
 
-    try:
-        server.handle_chat_completions(dict(request), on_chunk)
-    except Exception as e:
-        chunks.put({"error": {"message": str(e), "code": 500}})
-    finally:
-        chunks.put(None)
+    def take(self, chunk: Chunk) -> bool:
+        """Called by the runtime, which stops when the answer is yes."""
+        self.chunks.put(chunk)
+        return self.left.is_set() or self._closed.is_set()
 
 
 def _until_cancelled(chunks: queue.SimpleQueue[Chunk | None], cancelled: Event) -> Iterator[Chunk]:
@@ -448,7 +465,9 @@ def _open_states(folder: Path, sha256: str) -> States | None:
     return None
 
 
-def _start_server(path: Path, context_tokens: int, threads: int, states: States | None) -> tuple[Any, int]:
+def _start_server(
+    path: Path, context_tokens: int, parallel: int, threads: int, states: States | None
+) -> tuple[Any, int]:
     """The native server and its door: a file descriptor of the socket that it listens on."""
     check_gguf(path)
     xllamacpp = _import_xllamacpp()
@@ -456,7 +475,7 @@ def _start_server(path: Path, context_tokens: int, threads: int, states: States 
     short = None if len(tempfile.gettempdir()) < 70 else "/tmp"  # noqa: S108 (mkdtemp makes the folder private)
     folder = Path(tempfile.mkdtemp(prefix="sandsmith-", dir=short))
     try:
-        params = _params(xllamacpp, path, context_tokens, threads, folder / "llama.sock")
+        params = _params(xllamacpp, path, context_tokens, parallel, threads, folder / "llama.sock")
         if states is not None:
             params.slot_save_path = f"{states.folder}/"
         server = xllamacpp.Server(params)
@@ -494,18 +513,18 @@ def _import_xllamacpp() -> Any:
         raise ModelUnavailable(f"the runtime of embedded models cannot be imported ({e})", hint=_INSTALL) from e
 
 
-def _params(xllamacpp: Any, path: Path, context_tokens: int, threads: int, listen_on: Path) -> Any:
+def _params(xllamacpp: Any, path: Path, context_tokens: int, parallel: int, threads: int, listen_on: Path) -> Any:
     params = xllamacpp.CommonParams()
     params.model.path = str(path)
-    params.n_ctx = context_tokens
-    params.n_parallel = _LANES
+    params.n_ctx = context_tokens * parallel
+    params.n_parallel = _LANES * parallel
     params.kv_unified = True
     # Any beginning in common is worth more than an empty lane, where nothing was read.
     params.slot_prompt_similarity = 0.001
     params.speculative.types = [xllamacpp.common_speculative_type.COMMON_SPECULATIVE_TYPE_NGRAM_SIMPLE]
     params.speculative.ngram_simple.size_n = _ALIKE
     params.speculative.ngram_simple.size_m = _GUESS
-    params.n_batch = params.n_ubatch = _BATCH
+    params.n_batch = params.n_ubatch = _BATCH * parallel
     params.cpuparams.n_threads = params.cpuparams_batch.n_threads = threads
     params.cache_ram_mib = _PROMPT_CACHE_MIB
     params.warmup = False

@@ -3,8 +3,8 @@
 Loading holds the interpreter for seconds and native code may abort. Here both happen elsewhere: this process can be
 interrupted at any time, cancels at once, and takes the model's process with it however it ends, `kill -9` included.
 
-Covered: all of `Model`; a process that died is replaced at the next call; what `kill -9` leaves among the temporary
-files goes with the next start.
+Covered: all of `Model`, several calls at once; a process that died is replaced at the next call; what `kill -9` leaves
+among the temporary files goes with the next start.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ import weakref
 from collections.abc import Generator, Iterator, Mapping, Sequence
 from concurrent.futures import Future
 from pathlib import Path
-from threading import Event, Lock, Thread
+from threading import Event, Thread
 from typing import IO, Any
 
 from agent.errors import ConfigError, ModelRejected, ModelUnavailable
@@ -34,6 +34,7 @@ from .base import Completion, Message, ModelProfile, OnProgress, OnToken, Usage
 from .calls import Calls, InTurn
 from .llama import check_gguf
 from .serve import Link
+from .turns import Turns
 
 __all__ = ["ModelProcess"]
 
@@ -54,10 +55,11 @@ class ModelProcess:
     """A GGUF file run by llama.cpp in a child process.
 
     `context_tokens` bounds prompt and reply together; `threads` defaults to the physical cores this process may use.
-    With `sha256`, the file's sum, the state after a system message is kept in the cache folder for later runs. Raises
-    `ConfigError` for a file that is not there and `ModelUnavailable` for one that cannot be loaded or when
-    xllamacpp is not installed. Loading takes seconds; it can be interrupted, also by an error of `on_progress`, which
-    hears an estimated share four times a second.
+    `parallel` calls are answered at once, each with a context of its own, and others wait for their turn. With
+    `sha256`, the file's sum, the state after a system message is kept in the cache folder for later runs. Raises
+    `ConfigError` for a file that is not there and `ModelUnavailable` for one that cannot be loaded or when xllamacpp is
+    not installed. Loading takes seconds; it can be interrupted, also by an error of `on_progress`, which hears an
+    estimated share four times a second.
     """
 
     def __init__(
@@ -68,6 +70,7 @@ class ModelProcess:
         parameters: float | None = None,
         context_tokens: int = 8192,
         threads: int | None = None,
+        parallel: int = 1,
         sha256: str = "",
         on_progress: OnProgress | None = None,
     ) -> None:
@@ -80,11 +83,14 @@ class ModelProcess:
             "parameters": parameters,
             "context_tokens": context_tokens,
             "threads": threads,
+            "parallel": parallel,
             "states": str(load_settings().cache_dir / "states") if sha256 else None,
             "sha256": sha256,
         }
         self._calls = Calls()
-        self._turn = Lock()
+        self._turns = Turns(parallel)
+        self._opener = Turns(1)
+        """Who has its turn replaces a child that died, so that only one of those who miss it does."""
         self._closed = False
         self._profile = ModelProfile(name or path.stem)
         with self._calls.begin() as cancelled:
@@ -121,20 +127,19 @@ class ModelProcess:
             "seed": seed,
             "prefill": prefill,
         }
-        with self._calls.begin() as cancelled, self._turn:
-            return self._draw(request, cancelled, _Replies(prefill, on_token, on_progress))
+        replies = _Replies(prefill, on_token, on_progress)
+        with self._calls.begin() as cancelled, self._turns.one() as turn:
+            return self._draw(request, cancelled, replies) if turn.wait(cancelled) else replies.cut()
 
     def count_tokens(self, messages: Sequence[Message]) -> int:
-        """The exact number of prompt tokens, the chat template's own included. Waits for a reply in progress."""
+        """The exact number of prompt tokens, the chat template's own included, also while replies are written."""
         never = Event()
-        with (
-            self._turn,
-            contextlib.closing(self._living(never, None).ask("count", never, messages=_rows(messages))) as answer,
-        ):
+        child = self._living(never, None)
+        with contextlib.closing(child.ask("count", never, messages=_rows(messages))) as answer:
             return next(message["done"] for message in answer if "done" in message)
 
     def cancel(self) -> None:
-        """Stop the calls in progress: they return at once, and the next one waits until the child has stopped too."""
+        """Stop the calls in progress: they return at once, and the next ones wait until the child has stopped too."""
         self._calls.cancel()
 
     def close(self) -> None:
@@ -165,9 +170,10 @@ class ModelProcess:
         """The child, or a fresh one in the place of one that died."""
         if self._closed:
             raise _closed()
-        if self._child.is_gone:
-            self._open(cancelled, on_progress)
-        return self._child
+        with self._opener.one() as turn:
+            if turn.wait(cancelled) and self._child.is_gone and not self._closed:
+                self._open(cancelled, on_progress)
+            return self._child
 
     def _open(self, cancelled: Event, on_progress: OnProgress | None) -> None:
         """Start a child and have it load the weights. One that does not get there is ended."""
@@ -242,7 +248,8 @@ class _Child:
     def __init__(self) -> None:
         self._died = self._ended = False
         self._last_words = ""
-        self._inbox: queue.SimpleQueue[dict[str, Any]] = queue.SimpleQueue()
+        self._inboxes: dict[int, queue.SimpleQueue[dict[str, Any]]] = {}
+        """By number the answers to the calls in progress."""
         self._numbers = itertools.count(1)
         # What native code leaves when it is killed goes with this folder. A unix socket in it has a short name.
         self._scratch = Scratch(None if len(tempfile.gettempdir()) < 50 else "/tmp")  # noqa: S108
@@ -264,18 +271,22 @@ class _Child:
         `ModelUnavailable` when it died.
         """
         call = next(self._numbers)
+        inbox = self._inboxes[call] = queue.SimpleQueue()
         try:
-            if not cancelled.is_set():
+            if self._died:  # before there was an inbox to say so
+                inbox.put({"died": True})
+            elif not cancelled.is_set():
                 self._link.send(call=call, do=do, **given)
             while not cancelled.is_set():
-                message = self._next()
-                if message.get("call", call) != call or cancelled.is_set():
-                    continue  # of a call that was left, or too late
+                message = _next(inbox)
+                if cancelled.is_set():
+                    break
                 self._raise_for(message)
                 yield message
                 if "done" in message:
                     return
         finally:
+            self._inboxes.pop(call, None)
             self._link.send(cancel=call)
 
     @property
@@ -307,20 +318,16 @@ class _Child:
             self._process.set_result(process)
             try:
                 for message in self._link:
-                    self._inbox.put(message)
+                    if inbox := self._inboxes.get(message["call"]):  # none where the call was left
+                        inbox.put(message)
             finally:
                 process.kill()
                 process.wait()
                 self._last_words = _tail(errors)
                 self._link.close()
                 self._died = True
-                self._inbox.put({"died": True})
-
-    def _next(self) -> dict[str, Any]:
-        try:
-            return self._inbox.get(timeout=_GLANCE)
-        except queue.Empty:
-            return {}
+                for inbox in self._inboxes.copy().values():
+                    inbox.put({"died": True})
 
     def _raise_for(self, message: Mapping[str, Any]) -> None:
         match message:
@@ -341,8 +348,16 @@ class _Child:
         )
 
 
+def _next(inbox: queue.SimpleQueue[dict[str, Any]]) -> dict[str, Any]:
+    """The next message; an empty one when none has come for a moment."""
+    try:
+        return inbox.get(timeout=_GLANCE)
+    except queue.Empty:
+        return {}
+
+
 def _end(child: _Child, calls: Calls) -> None:
-    calls.cancel()  # so that they return what they have, rather than fail
+    calls.cancel_all()  # so that they return what they have, rather than fail
     child.end()
 
 

@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from threading import Event
+from threading import Event, Lock
 from typing import Any
 
 from agent.errors import ConfigError, ModelUnavailable
@@ -68,6 +68,7 @@ class ScriptedModel:
         self._profile = ModelProfile(**{**given, **said})
         self._calls = Calls()
         self._next = 0
+        self._taking = Lock()
         self.calls: list[Call] = []
 
     @property
@@ -114,12 +115,13 @@ class ScriptedModel:
         """Nothing to free."""
 
     def _take(self) -> str:
-        if self._next >= len(self._replies):
+        with self._taking:
+            number, self._next = self._next, min(self._next + 1, len(self._replies))
+        if number == len(self._replies):
             raise ModelUnavailable(
-                f"the script has {len(self._replies)} replies and all were given", hint="add replies to the script"
+                f"the script has {number} replies and all were given", hint="add replies to the script"
             )
-        self._next += 1
-        return self._replies[self._next - 1]
+        return self._replies[number]
 
     def _say(
         self, reply: str, begun: str, stop: Sequence[str], max_tokens: int, cancelled: Event, on_token: OnToken | None

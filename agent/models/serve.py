@@ -2,8 +2,8 @@
 
 Both ends speak JSON lines. To here come `{"call": 1, "do": "open" | "complete" | "count", ...}` and `{"cancel": 1}`;
 back go `{"call": 1, "piece": [reply, text]}` (see `OnPiece`), `{"call": 1, "progress": [what, share]}`, and last
-`{"call": 1, "done": answer}` or `{"call": 1, "error": [type, message, hint]}`. Calls are numbered upwards and answered
-one after another.
+`{"call": 1, "done": answer}` or `{"call": 1, "error": [type, message, hint]}`. Calls have numbers of their own. Each
+`complete` is answered in a thread, as many at once as the model takes.
 
 This process ends with the one that started it: on Linux the kernel kills it, also while native code holds the
 interpreter; elsewhere it ends itself as soon as it can read that the other end is gone.
@@ -23,7 +23,7 @@ import socket
 import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from threading import Lock, Thread
+from threading import Event, Lock, Thread
 from typing import TYPE_CHECKING, Any
 
 from agent.errors import Fault, ModelUnavailable
@@ -77,43 +77,44 @@ class Link:
         self._socket.close()
 
 
-class _Left(Exception):
-    """The caller does not wait for this answer any more."""
-
-
 class _Service:
     """Answers calls with a model, which the first of them opens."""
 
     def __init__(self, link: Link) -> None:
         self._link = link
         self._calls: queue.SimpleQueue[dict[str, Any]] = queue.SimpleQueue()
-        self._cancelled = 0
-        """The last call that was cancelled; those before it are over."""
+        self._left: dict[int, Event] = {}
+        """By number the calls that were not answered yet, set when nobody waits for the answer any more."""
         self._model: LlamaModel | None = None
 
     def listen(self) -> None:
         """Take calls until the other end is gone, then end the process: native code is not waited for."""
         for message in self._link:
-            if "cancel" in message:
-                self._cancelled = message["cancel"]
-            else:
+            if "cancel" not in message:
+                self._left[message["call"]] = Event()
                 self._calls.put(message)
+            elif left := self._left.get(message["cancel"]):
+                left.set()
         os._exit(0)
 
     def work(self) -> None:
-        """Answer one call after another. Never returns."""
+        """Answer calls as they come. Never returns."""
         while True:
-            self._answer(**self._calls.get())
+            call = self._calls.get()
+            if call["do"] == "complete":
+                Thread(target=self._answer, kwargs=call, name="complete", daemon=True).start()
+            else:
+                self._answer(**call)
 
     def _answer(self, call: int, do: str, **given: Any) -> None:
         doing = {"open": self._open, "complete": self._complete, "count": self._count}[do]
         try:
             self._link.send(call=call, done=doing(call, **given))
-        except _Left:
-            return
         except Exception as e:
             fault = e if isinstance(e, Fault) else ModelUnavailable(f"llama.cpp failed: {type(e).__name__}: {e}")
             self._link.send(call=call, error=[type(fault).__name__, str(fault), fault.hint])
+        finally:
+            del self._left[call]
 
     def _open(self, call: int, *, path: str, **options: Any) -> dict[str, Any]:
         from .llama import LlamaModel
@@ -122,25 +123,17 @@ class _Service:
         return dataclasses.asdict(self._model.profile)
 
     def _complete(self, call: int, *, messages: Sequence[Sequence[Any]], **options: Any) -> list[dict[str, Any]]:
-        def tell(**message: Any) -> None:
-            self._check(call)
-            self._link.send(call=call, **message)
-
-        self._check(call)
         replies = self._opened().draw(
             _messages(messages),
-            on_piece=lambda reply, text: tell(piece=[reply, text]),
-            on_progress=lambda what, share: tell(progress=[what, share]),
+            on_piece=lambda reply, text: self._link.send(call=call, piece=[reply, text]),
+            on_progress=lambda what, share: self._link.send(call=call, progress=[what, share]),
+            cancelled=self._left[call],
             **options,
         )
         return [dataclasses.asdict(reply) for reply in replies]
 
     def _count(self, call: int, *, messages: Sequence[Sequence[Any]]) -> int:
         return self._opened().count_tokens(_messages(messages))
-
-    def _check(self, call: int) -> None:
-        if call <= self._cancelled:
-            raise _Left
 
     def _opened(self) -> LlamaModel:
         assert self._model is not None
