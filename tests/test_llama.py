@@ -357,14 +357,14 @@ class TestLaterRuns:
     """What was read of the rules, kept on the disk."""
 
     @pytest.mark.model
-    def test_the_rules_are_read_once_and_again_where_their_state_is_damaged(self, path, tmp_path):
+    def test_the_rules_are_read_once_and_again_where_their_state_is_damaged(self, path, tmp_path, monkeypatch):
         rules = Message("system", "You write Python programs. " * 12)
 
         def run(question: str) -> tuple[str, int]:
             model = LlamaModel(path, context_tokens=1024, states=tmp_path, sha256="sum")
             asked = []
             stream = model._engine.stream
-            model._engine.stream = lambda *call: asked.append(call) or stream(*call)
+            monkeypatch.setattr(model._engine, "stream", lambda *call: asked.append(call) or stream(*call))
             reply = model.complete([rules, Message("user", question)], max_tokens=12)[0]
             assert reply.usage.cached_tokens > model.count_tokens([rules]) - 8
             model.close()
