@@ -59,8 +59,10 @@ def write_opening(
     folders: Sequence[str],
     packages: Sequence[str],
     imports: Sequence[str] = (),
+    helpers: Sequence[str] = (),
 ) -> str:
-    """Code that reads `files` and lists `folders` for the task `text`: `imports` and its own, then a variable for each.
+    """Code that reads `files` and lists `folders` for the task `text`: `imports` and its own, `helpers`, which are sources
+    of functions, then a variable for each.
 
     Empty when there is nothing that it would know better than a model, or too much.
     """
@@ -75,9 +77,9 @@ def write_opening(
         else:
             parts += _read_group(group, names, pandas)
     parts += [_folder(folder, names) for folder in folders]
-    code = _joined(parts, imports)
-    if len(parts) > _MOST_FILES or len(code) > _MOST_CHARS:
-        code = _joined([], imports)
+    if len(parts) > _MOST_FILES or len(_joined(parts, imports)) > _MOST_CHARS:
+        parts = []
+    code = _joined([*map(_helper, helpers), *parts], imports)
     return f"{code}\n{task_comment(text)}" if code else ""
 
 
@@ -94,9 +96,15 @@ def task_comment(text: str) -> str:
 
 def _joined(parts: Sequence[_Part], imports: Sequence[str]) -> str:
     modules = sorted({*imports, *(line for part in parts for line in part.imports)}, key=lambda m: (m[:4] == "from", m))
-    before = list(dict.fromkeys(line for part in parts for line in part.before))
-    lines = [*before, *(line for part in parts for line in part.lines)]
+    before = list(dict.fromkeys(part.before for part in parts))
+    lines = [*(line for block in before for line in block), *(line for part in parts for line in part.lines)]
     return "".join(f"{line}\n" for line in [*modules, *([""] if modules and lines else []), *lines])
+
+
+def _helper(source: str) -> _Part:
+    """A function that the program may use: what it imports goes to the other imports."""
+    imports, _, code = source.partition("\n\n\n")
+    return _Part((), frozenset(imports.splitlines()), (*code.splitlines(), ""))
 
 
 class _Names:

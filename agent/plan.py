@@ -105,7 +105,8 @@ def make_plan(task: Task, facts: Facts, budget_tokens: int, *, hints: bool = Fal
     reads, frames = not (files or folders), bool(files) and takes_pandas(task.text, facts.packages)
     found = hints_for(task.text, text, reads=reads, frames=frames) if hints else ()
     imports = [line for hint in found for line in hint.imports]
-    code = write_opening(task.text, files, folders, facts.packages, imports) if opening else ""
+    helpers = [hint.helper for hint in found if hint.helper]
+    code = write_opening(task.text, files, folders, facts.packages, imports, helpers) if opening else ""
     return replace(plan, hints=tuple(hint.say for hint in found), opening=code)
 
 

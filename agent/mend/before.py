@@ -7,6 +7,7 @@ import ast
 from collections.abc import Collection
 from dataclasses import replace
 
+from ..hints import helpers
 from ..source import parse, replaced
 from ..task import Program
 from .names import import_of, top_names, unbound
@@ -18,7 +19,7 @@ _CHANGES = frozenset(("fillna", "replace", "ffill", "bfill", "interpolate", "cli
 
 
 def mend_statically(program: Program, function: str | None = None, held: Collection[str] = ()) -> Program:
-    """`program` with the imports it forgot, its changes of columns assigned, and, under `function`, the only function
+    """`program` with the imports it forgot, the helpers it was told of, its changes of columns assigned, and, under `function`, the only function
     it defines. Itself when whole.
 
     `held`: names that exist before it runs.
@@ -31,6 +32,10 @@ def mend_statically(program: Program, function: str | None = None, held: Collect
     missing = [line for name in sorted(unbound(tree).difference(held)) if (line := import_of(name, tree))]
     if missing:
         program = mended(program, _with_imports(program.code, tree, missing), "added " + ", ".join(missing))
+        tree = parse(program.code)
+    helped = [helpers()[name].strip() for name in sorted(unbound(tree).difference(held)) if name in helpers()]
+    if helped:
+        program = mended(program, _with_imports(program.code, tree, helped), "added the functions that it was told of")
     other = _only_function(tree) if function and function not in top_names(tree) else None
     if other and function:
         program = mended(program, f"{program.code.rstrip()}\n\n\n{function} = {other}\n", f"{other} also as {function}")
