@@ -334,13 +334,15 @@ class TestSideBySide:
         calls = [Asked(model, [rules[0], Message("user", what)], 4) for what in ("Add.", "Sort.")]
         assert [call.end().finish_reason for call in calls] == ["length"] * 2
         assert len([*tmp_path.iterdir()]) == 1
-        share = Share(model)
-        long = Asked(share, self.STORY, 900)
+        shares, add = (Share(model), Share(model)), [rules[1], Message("user", "Add.")]
+        long = Asked(shares[0], self.STORY, 900)
         assert long.begun.wait(60)
-        other = Asked(model, [rules[1], Message("user", "Add.")], 4)
+        other = Asked(shares[1], add, 4)
         assert not other.begun.wait(0.5), "a lane was saved that may be in use"
-        share.cancel()
-        assert other.end().finish_reason == "length"
+        shares[1].cancel()
+        assert other.end().finish_reason == "cancelled"
+        shares[0].cancel()
+        assert Asked(model, add, 4).end().finish_reason == "length"
         assert len([*tmp_path.iterdir()]) == 2
         model.close()
 

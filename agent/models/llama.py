@@ -209,6 +209,8 @@ class LlamaModel:
         with self._engine.turns.all() as turn:  # a lane that is in use cannot be saved or restored
             if turn.wait(cancelled):
                 self._begin_alone(first, turn, cancelled)
+            else:
+                self._begun.discard(first.content)
 
     def _begin_alone(self, first: Message, turn: Turn, cancelled: Event) -> None:
         assert self._states is not None
