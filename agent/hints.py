@@ -1,7 +1,7 @@
 """Know-how for kinds of work, put into the prompt when the task or what is known about the files calls for it.
 
-The hints are data, in `prompts/hints.toml`: what a good programmer would tell a beginner before he starts. Some come with
-a function that does the hard part, in `prompts/helpers/`: a program that uses it gets its source.
+The hints are data, in `prompts/hints.toml`: what a good programmer would tell a beginner before he starts. Some come
+with a function that does the hard part, in `prompts/helpers/`: a program that uses it gets its source.
 """
 
 from __future__ import annotations

@@ -61,8 +61,8 @@ def write_opening(
     imports: Sequence[str] = (),
     helpers: Sequence[str] = (),
 ) -> str:
-    """Code that reads `files` and lists `folders` for the task `text`: `imports` and its own, `helpers`, which are sources
-    of functions, then a variable for each.
+    """Code that reads `files` and lists `folders` for the task `text`: `imports` and its own, `helpers`, which are
+    sources of functions, then a variable for each.
 
     Empty when there is nothing that it would know better than a model, or too much.
     """

@@ -266,6 +266,14 @@ def test_a_table_leaves_out_the_fields_that_it_does_not_have() -> None:
     assert with_notes(mend, 3, "ValueError", said) is None
 
 
+def test_a_helper_that_the_model_was_told_of_is_added() -> None:
+    program = mended("groups = same_content([])\nprint(groups)")
+    assert program.code.startswith("import hashlib\n\n\ndef same_content(paths):")
+    exec(program.code, {})
+    own = "def same_content(paths):\n    return 1\n\nprint(same_content([]))\n"
+    assert mended(own).code == own
+
+
 # --- a function alone ---
 
 

@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 
 from agent import facts_probe
 from agent.facts import facts_of
-from agent.hints import hints_for
+from agent.hints import helpers, hints_for
 from agent.opening import write_opening
 from agent.plan import make_plan
 from agent.task import Task
@@ -219,11 +219,79 @@ def test_hints_are_given_for_a_kind_of_work_only() -> None:
     assert hints_for("Sort a.csv by day", dates, reads=False) == ()
 
 
+def helper(name: str) -> Any:
+    space: dict[str, Any] = {}
+    exec(helpers()[name], space)
+    return space[name]
+
+
+INI = "; main\n[server]\nport = 8080   ; first\ndebug=on\n\n[db]\nport = 5432\nname = a b  # two words\n"
+YAML = 'version: "3.8"  # new\nservices:\n  web:\n    port: 8080  # web\n    env:\n      - A=1\n  db:\n    port: 5432\n'
+
+
+@pytest.mark.parametrize(
+    ("text", "section", "key", "before", "after"),
+    [
+        (INI, "server", "port", "port = 8080   ; first", "port = 1   ; first"),
+        (INI, "server", "debug", "debug=on", "debug=1"),
+        (INI, "db", "port", "port = 5432", "port = 1"),
+        (INI, "DB", "Name", "name = a b  # two", "name = 1  # two"),
+        (YAML, "", "version", 'version: "3.8"  # new', "version: 1  # new"),
+        (YAML, "web", "port", "port: 8080  # web", "port: 1  # web"),
+        (YAML, "db", "port", "port: 5432", "port: 1"),
+        ("export KEY=a\nOTHER='b c'\n", "", "OTHER", "'b c'", "1"),
+        ("[a.b]\nc = 'x # y' # z\n", "a.b", "c", "'x # y' # z", "1 # z"),
+    ],
+)
+def test_a_value_is_set_and_all_else_stays(text: str, section: str, key: str, before: str, after: str) -> None:
+    lines = text.splitlines(keepends=True)
+    helper("set_value")(lines, section, key, "1")
+    assert text.count(before) == 1
+    assert "".join(lines) == text.replace(before, after)
+
+
+def test_a_value_that_is_not_there_is_told_with_those_that_are() -> None:
+    with pytest.raises(
+        KeyError, match=r"no 'prot' in the section 'server'; there are: server\.port, server\.debug, db"
+    ):
+        helper("set_value")(INI.splitlines(keepends=True), "server", "prot", "1")
+
+
+def test_a_variable_is_renamed_and_all_else_stays() -> None:
+    source = "tmp = 1  # tmp\ntmp_dir = 'tmp'\n\ndef f(tmp, o):\n    return f'{tmp:.2f} tmp', o.tmp, [tmp for tmp in o]"
+    want = "sub = 1  # tmp\ntmp_dir = 'tmp'\n\ndef f(sub, o):\n    return f'{sub:.2f} tmp', o.tmp, [sub for sub in o]"
+    assert helper("rename_variable")(source, "tmp", "sub") == want
+
+
+def test_files_with_the_same_content(tmp_path: Path) -> None:
+    for name, content in (("a", "x"), ("b", "y"), ("c", "x")):
+        (tmp_path / name).write_text(content)
+    assert helper("same_content")(sorted(tmp_path.iterdir())) == [[tmp_path / "a", tmp_path / "c"]]
+
+
+def test_what_a_file_defines(tmp_path: Path) -> None:
+    source = "def f(): ...\nclass A:\n    x = 1\n    async def g(self): ...\nasync def h(): ...\n"
+    (tmp_path / "m.py").write_text(source)
+    assert helper("definitions")(tmp_path / "m.py") == (["f", "h"], {"A": ["g"]})
+
+
+def test_a_hint_with_a_helper_brings_it_along(folder: Path) -> None:
+    (folder / "a.ini").write_text(INI)
+    task = "Change the port of the server in a.ini to 2"
+    code = opening(task)
+    assert code.startswith("import re\n\ndef set_value(lines, section, key, value):\n")
+    lines = next(value for value in run(code).values() if isinstance(value, list))
+    assert "".join(lines) == INI
+    plain = make_plan(Task(task), facts_of(facts_probe.survey([])), 900, hints=True)
+    assert any("set_value(lines" in hint for hint in plain.hints)
+
+
 def test_hints_are_short_and_their_imports_are_statements() -> None:
     everything = hints_for.__globals__["_hints"]()
     assert len({h.say for h in everything}) == len(everything) > 10
     for hint in everything:
-        assert len(hint.say) < 500
+        assert len(hint.say) < 500 and len(hint.helped) < 500
+        assert bool(hint.helped) == bool(hint.helper)
         compile("\n".join(hint.imports), "imports", "exec")
 
 

@@ -19,8 +19,8 @@ _CHANGES = frozenset(("fillna", "replace", "ffill", "bfill", "interpolate", "cli
 
 
 def mend_statically(program: Program, function: str | None = None, held: Collection[str] = ()) -> Program:
-    """`program` with the imports it forgot, the helpers it was told of, its changes of columns assigned, and, under `function`, the only function
-    it defines. Itself when whole.
+    """`program` with the imports it forgot, the helpers it was told of, its changes of columns assigned, and, under
+    `function`, the only function it defines. Itself when whole.
 
     `held`: names that exist before it runs.
     """
