@@ -11,6 +11,7 @@ import re
 
 from sandbox import Execution
 
+from .hints import helpers
 from .source import parse
 from .task import Program
 
@@ -18,6 +19,7 @@ __all__ = ["rewound", "without_comments"]
 
 _FAILED, _WHY, _INSTEAD = "# FAILED:", "# BECAUSE:", "# INSTEAD:"
 _CHARS = 200
+_FRAME = re.compile(r'File "<program>", line (\d+)')
 _COMMENT = re.compile(rf"^[ \t]*(?:{_FAILED}|{_WHY}|{_INSTEAD}).*\n?", re.MULTILINE)
 
 
@@ -27,7 +29,7 @@ def rewound(program: Program, execution: Execution) -> str:
     error = execution.error
     if error is None or error.line is None:
         return ""
-    start = _statement_at(program.code, error.line)
+    start = _statement_at(program.code, _own_line(program.code, error.line, error.traceback))
     lines = program.code.splitlines()
     if start is None or lines[start.lineno - 1][: start.col_offset].strip() or start.lineno < 2:
         return ""
@@ -41,6 +43,13 @@ def rewound(program: Program, execution: Execution) -> str:
 def without_comments(code: str) -> str:
     """`code` without the comments that `rewound` put there."""
     return _COMMENT.sub("", code)
+
+
+def _own_line(code: str, line: int, traceback: str) -> int:
+    """The line that failed, or the one that called the helper which failed: that is not the model's to change."""
+    helped = [n for n in parse(code).body if isinstance(n, ast.FunctionDef) and n.name in helpers()]
+    lines = [line, *map(int, reversed(_FRAME.findall(traceback)))]
+    return next((one for one in lines if not any(_covers(node, one) for node in helped)), line)
 
 
 def _statement_at(code: str, line: int) -> ast.stmt | None:

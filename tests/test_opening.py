@@ -230,31 +230,36 @@ YAML = 'version: "3.8"  # new\nservices:\n  web:\n    port: 8080  # web\n    env
 
 
 @pytest.mark.parametrize(
-    ("text", "section", "key", "before", "after"),
+    ("text", "path", "value", "before", "after"),
     [
-        (INI, "server", "port", "port = 8080   ; first", "port = 1   ; first"),
-        (INI, "server", "debug", "debug=on", "debug=1"),
-        (INI, "db", "port", "port = 5432", "port = 1"),
-        (INI, "DB", "Name", "name = a b  # two", "name = 1  # two"),
-        (YAML, "", "version", 'version: "3.8"  # new', "version: 1  # new"),
-        (YAML, "web", "port", "port: 8080  # web", "port: 1  # web"),
-        (YAML, "db", "port", "port: 5432", "port: 1"),
-        ("export KEY=a\nOTHER='b c'\n", "", "OTHER", "'b c'", "1"),
-        ("[a.b]\nc = 'x # y' # z\n", "a.b", "c", "'x # y' # z", "1 # z"),
+        (INI, "server.port", 1, "port = 8080   ; first", "port = 1   ; first"),
+        (INI, "server.debug", "false", "debug=on", "debug=off"),
+        (INI, "db.port", "1", "port = 5432", "port = 1"),
+        (INI, "DB.Name", "1", "name = a b  # two", "name = 1  # two"),
+        (YAML, "version", '"4"', 'version: "3.8"  # new', 'version: "4"  # new'),
+        (YAML, "services.web.port", "1", "port: 8080  # web", "port: 1  # web"),
+        (YAML, "db.port", "1", "port: 5432", "port: 1"),
+        ("export KEY=a\nOTHER='b c'\n", "OTHER", "1", "'b c'", "1"),
+        ("[a.b]\nc = 'x # y' # z\n", "a.b.c", "1", "'x # y' # z", "1 # z"),
     ],
 )
-def test_a_value_is_set_and_all_else_stays(text: str, section: str, key: str, before: str, after: str) -> None:
+def test_a_value_is_set_and_all_else_stays(text: str, path: str, value: object, before: str, after: str) -> None:
     lines = text.splitlines(keepends=True)
-    helper("set_value")(lines, section, key, "1")
+    helper("set_value")(lines, path, value)
     assert text.count(before) == 1
     assert "".join(lines) == text.replace(before, after)
 
 
-def test_a_value_that_is_not_there_is_told_with_those_that_are() -> None:
-    with pytest.raises(
-        KeyError, match=r"no 'prot' in the section 'server'; there are: server\.port, server\.debug, db"
-    ):
-        helper("set_value")(INI.splitlines(keepends=True), "server", "prot", "1")
+@pytest.mark.parametrize(
+    ("path", "said"),
+    [
+        ("server.prot", r"no 'server\.prot'; there are: server\.port, server\.debug, db\.port, db\.name"),
+        ("port", r"more than one 'port'; there are: server\.port, db\.port"),
+    ],
+)
+def test_a_value_that_is_not_there_is_told_with_those_that_are(path: str, said: str) -> None:
+    with pytest.raises(KeyError, match=said):
+        helper("set_value")(INI.splitlines(keepends=True), path, "1")
 
 
 def test_a_variable_is_renamed_and_all_else_stays() -> None:
@@ -279,7 +284,7 @@ def test_a_hint_with_a_helper_brings_it_along(folder: Path) -> None:
     (folder / "a.ini").write_text(INI)
     task = "Change the port of the server in a.ini to 2"
     code = opening(task)
-    assert code.startswith("import re\n\ndef set_value(lines, section, key, value):\n")
+    assert code.startswith("import re\n\ndef set_value(lines, path, value):\n")
     lines = next(value for value in run(code).values() if isinstance(value, list))
     assert "".join(lines) == INI
     plain = make_plan(Task(task), facts_of(facts_probe.survey([])), 900, hints=True)

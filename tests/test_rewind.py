@@ -6,6 +6,7 @@ import ast
 
 import pytest
 
+from agent.hints import helpers
 from agent.rewind import rewound, without_comments
 from agent.task import Program
 from sandbox import Execution
@@ -34,6 +35,16 @@ def test_the_statement_that_failed_becomes_a_comment_where_it_stood() -> None:
     assert "Did you mean: 'rows'?" in begun
     assert "print" not in begun
     ast.parse(begun + "    total = row\n")
+
+
+def test_a_helper_that_failed_is_left_and_its_call_written_anew() -> None:
+    source = helpers()["same_content"]
+    code = f"{source}\nfound = same_content([1])\nprint(found)\n"
+    call, inside = len(source.splitlines()) + 2, source.splitlines().index("    for path in paths:") + 2
+    said = f'File "<program>", line {call}, in <module>\n  File "<program>", line {inside}, in same_content\n'
+    problem = Problem("AttributeError", "'int' object has no attribute 'read_bytes'", inside, traceback=said)
+    begun = rewound(Program(code), Execution("error", error=problem))
+    assert begun.startswith(f"{source}\n# FAILED: found = same_content([1])\n")
 
 
 def test_what_was_said_about_it_does_not_stay_in_the_program() -> None:
