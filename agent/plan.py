@@ -126,7 +126,7 @@ def _task_checks(task: Task, facts: Facts, function: str | None) -> Iterator[Che
     yield from (Check("expression", example, "task") for example in examples)
     if function or examples or is_about_code(task.text):
         return
-    yield from (Check("form", f"@{place.name}", "task") for place in find_form(task.text))
+    yield from (Check("form", place.check, "task") for place in find_form(task.text))
     outputs = find_outputs(task.text, [f.path for f in facts.files])
     yield from (Check("file", path, "task") for path in outputs)
     if is_question(task.text):

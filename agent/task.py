@@ -43,7 +43,8 @@ class Check:
     `tests`: source of a test file, run in the program's namespace; its `test_*` functions are called.
     `file`: a path in the working folder that must exist and hold something.
     `answer`: the program must have printed something.
-    `form`: a place such as `@mean`, which must be printed with its value: `@mean[34.65]`.
+    `form`: a place such as `@mean`, which must be printed with its value: `@mean[34.65]`; it may say of what kind that
+    is: `@mean: a number`.
     `effect`: it must have changed a file, or, where the text says so, printed something.
     """
 
