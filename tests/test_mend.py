@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import ast
 import math
+import traceback
 from dataclasses import replace
 from typing import Any
 
@@ -373,3 +374,59 @@ def test_only_what_the_function_itself_returns_is_converted(code: str, mend: str
     assert (program is None) == (mend is None)
     if program is not None and mend is not None:
         assert (mend in program.code and "return 1" in code) or "return 1" not in program.code
+
+
+def table_mended(code: str, most: int = 4) -> tuple[Program, dict[str, Any]]:
+    """`code` run, and mended where it crashes, until it comes to its end; with its names."""
+    program, names = Program(code), dict[str, Any]()
+    for _ in range(most):
+        names = {}
+        try:
+            exec(compile(program.code, "program", "exec"), names)
+            break
+        except Exception as error:
+            frames = [f for f in traceback.extract_tb(error.__traceback__) if f.filename == "program"]
+            problem = Problem(type(error).__name__, str(error), frames[-1].lineno)
+            mend = mend_crash(program, Execution("error", error=problem), None)
+            assert mend is not None, f"no mend for {error!r}"
+            program = mend
+    return program, names
+
+
+@pytest.mark.data
+@pytest.mark.parametrize(
+    ("texts", "line", "want"),
+    [
+        (["6,512 [4900-8300]", "8"], "t['c'].mean()", 3260),
+        (["$1,234.50", "$2.50"], "t['c'].astype(float).sum()", 1237),
+        (["45%", "5%"], "pd.to_numeric(t['c']).max()", 45),
+        (["12 kg", "8 kg"], "t.groupby('k')['c'].mean()['x']", 10),
+        (["12 kg", "8 kg"], "t.groupby('k')['c'].agg('mean')['x']", 10),
+        (["3,5", "1"], "t[t['k'] == 'x']['c'].median()", 2.25),
+        (["12", "8"], "t['c'].std(ddof=0)", 2),
+        (["12 m", "-8 m"], "len(t[t['c'] > 0])", 1),
+        (["1,000", "n/a"], "t['c'].mean()", 1000),
+    ],
+)
+def test_texts_are_read_as_numbers_where_they_begin_with_one(texts: list[str], line: str, want: float) -> None:
+    pytest.importorskip("pandas")
+    code = f"import pandas as pd\nt = pd.DataFrame({{'k': ['x', 'x'], 'c': {texts}}})\nresult = {line}\n"
+    program, names = table_mended(code)
+    assert names["result"] == pytest.approx(want)
+    assert program.mends
+
+
+@pytest.mark.data
+@pytest.mark.parametrize("text", ["south", "2020-01-05", "12:30", "v1.2", ""])
+def test_a_column_of_other_texts_has_no_numbers(text: str) -> None:
+    pytest.importorskip("pandas")
+    code = f"import pandas as pd\nt = pd.DataFrame({{'c': ['{text}', 'b']}})\nresult = t['c'].mean()\n"
+    with pytest.raises(AssertionError, match="no mend"):
+        table_mended(code)
+
+
+def test_a_number_is_read_from_a_text_in_a_loop() -> None:
+    program, names = table_mended("total = 0\nfor t in ['$5', '7 kg', '-2']:\n    total += float(t)\n")
+    assert names["total"] == 10
+    assert program.mends[-1] == "read the numbers that texts begin with"
+    assert table_mended("total = sum(int(t) for t in ['5%', '7%'])\n")[1]["total"] == 12

@@ -12,7 +12,7 @@ from ..source import parse, replaced
 from ..task import Program
 from .names import import_of, top_names, unbound
 
-__all__ = ["mend_statically", "mend_to_function", "mended", "same_program"]
+__all__ = ["mend_statically", "mend_to_function", "mended", "same_program", "with_head"]
 
 _CHANGES = frozenset(("fillna", "replace", "ffill", "bfill", "interpolate", "clip", "mask", "where"))
 """What changes a column and leaves its length."""
@@ -31,11 +31,11 @@ def mend_statically(program: Program, function: str | None = None, held: Collect
         tree = parse(program.code)
     missing = [line for name in sorted(unbound(tree).difference(held)) if (line := import_of(name, tree))]
     if missing:
-        program = mended(program, _with_imports(program.code, tree, missing), "added " + ", ".join(missing))
+        program = mended(program, with_head(program.code, tree, missing), "added " + ", ".join(missing))
         tree = parse(program.code)
-    helped = [helpers()[name].strip() for name in sorted(unbound(tree).difference(held)) if name in helpers()]
+    helped = [helpers()[name].strip() + "\n\n" for name in sorted(unbound(tree).difference(held)) if name in helpers()]
     if helped:
-        program = mended(program, _with_imports(program.code, tree, helped), "added the functions that it was told of")
+        program = mended(program, with_head(program.code, tree, helped), "added the functions that it was told of")
     other = _only_function(tree) if function and function not in top_names(tree) else None
     if other and function:
         program = mended(program, f"{program.code.rstrip()}\n\n\n{function} = {other}\n", f"{other} also as {function}")
@@ -96,7 +96,7 @@ def _is_in_place(keyword: ast.keyword) -> bool:
     return keyword.arg == "inplace" and isinstance(keyword.value, ast.Constant) and keyword.value.value is True
 
 
-def _with_imports(code: str, tree: ast.Module, lines: list[str]) -> str:
+def with_head(code: str, tree: ast.Module, lines: list[str]) -> str:
     """After the docstring and the `__future__` imports, which have to come first."""
     head = 0
     for index, node in enumerate(tree.body):
