@@ -430,3 +430,16 @@ def test_a_number_is_read_from_a_text_in_a_loop() -> None:
     assert names["total"] == 10
     assert program.mends[-1] == "read the numbers that texts begin with"
     assert table_mended("total = sum(int(t) for t in ['5%', '7%'])\n")[1]["total"] == 12
+
+
+def test_all_numbers_of_a_kind_are_rounded_at_once() -> None:
+    head = "class T:\n    def mean(self): return 1.25\nt = T()\n"
+    program, names = table_mended(head + "a = t.mean().round(1)\nb = t.mean().round(1)\n", most=2)
+    assert (names["a"], names["b"]) == (1.2, 1.2)
+    assert len(program.mends) == 1
+
+
+def test_a_text_is_printed_as_it_is() -> None:
+    program, names = table_mended("name = 'north'\nsaid = f\"@region[{name:.4f}]\"\n")
+    assert names["said"] == "@region[north]"
+    assert program.mends == ("printed a text as it is",)

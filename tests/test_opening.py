@@ -274,6 +274,18 @@ def test_files_with_the_same_content(tmp_path: Path) -> None:
     assert helper("same_content")(sorted(tmp_path.iterdir())) == [[tmp_path / "a", tmp_path / "c"]]
 
 
+@pytest.mark.data
+def test_a_linear_regression_as_scipy_has_it() -> None:
+    stats = pytest.importorskip("scipy.stats")
+    x, y = [1.0, 2.0, 3.0, 4.0, float("nan")], [2.1, 3.9, 6.2, 7.8, 9.0]
+    coefficients, p_values, r_squared = helper("linear_regression")(x, y)
+    want = stats.linregress(x[:4], y[:4])
+    found = (*coefficients, *p_values, r_squared)
+    assert found == pytest.approx((want.slope, want.pvalue, want.rvalue**2))
+    two = [[a, b] for a, b in zip(x, [1.0, 0.0, 1.0, 1.0, 2.0], strict=True)]
+    assert [len(found) for found in helper("linear_regression")(two, y)[:2]] == [2, 2]
+
+
 def test_what_a_file_defines(tmp_path: Path) -> None:
     source = "def f(): ...\nclass A:\n    x = 1\n    async def g(self): ...\nasync def h(): ...\n"
     (tmp_path / "m.py").write_text(source)

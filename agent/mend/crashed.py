@@ -18,6 +18,7 @@ from .places import in_loop, innermost, skipping, statement_at, with_keyword
 __all__ = ["mend_crash"]
 
 _NO_ROUND = re.compile(r"'(?:float|int)' object has no attribute 'round'.*", re.S)
+_FORMATTED_TEXT = re.compile(r"Unknown format code '[a-zA-Z%]' for object of type 'str'")
 _KEY_FOR_VALUE = re.compile(r"'(?:str|int|tuple)' object (?:has no attribute|is not iterable)|string indices must be")
 _A_DICT = re.compile(r"\b(\w+) = (?:default)?dict\b")
 """Among the values that are told with an error."""
@@ -28,10 +29,10 @@ _OF_A_MATCH = ("group", "groups", "groupdict", "start", "end", "span")
 def mend_crash(program: Program, execution: Execution, function: str | None) -> Program | None:
     """`program` mended where it crashed; None when there is no mend.
 
-    When a function was asked for, the demo goes; a loop over items of which one does not match a pattern,
-    or has no value, skips it; numbers lose their commas; statistics of a table leave out its texts; a plain number is
-    rounded as such; a loop that takes the keys of a dict for its values gets those; rows lose the fields that a table
-    does not have.
+    When a function was asked for, the demo goes; a loop over items of which one does not match a pattern, or has no
+    value, skips it; texts are read as numbers, or left out of a table's statistics; a plain number is rounded as such,
+    and a text printed as it is; a loop that takes the keys of a dict for its values gets those; rows lose the fields
+    that a table does not have.
     """
     if execution.ok:
         return None
@@ -41,6 +42,7 @@ def mend_crash(program: Program, execution: Execution, function: str | None) -> 
         _skipping_mismatches,
         mend_numbers,
         _rounding_plainly,
+        _formatting_as_text,
         _looping_over_values,
         _ignoring_extras,
     )
@@ -74,10 +76,40 @@ def _rounding_plainly(program: Program, execution: Execution) -> Program | None:
     error = execution.error
     if error is None or error.line is None or not _NO_ROUND.fullmatch(error.message):
         return None
-    statement = statement_at(parse(program.code), error.line)
-    calls = innermost(n for n in ast.walk(statement) if _is_rounding(n)) if statement else []
-    edits = [(call, _rounded(call)) for call in calls]
+    tree = parse(program.code)
+    statement = statement_at(tree, error.line)
+    nodes = list(ast.walk(statement)) if statement else []
+    calls = innermost(node for node in nodes if _is_rounding(node))
+    like = {_of_rounded(call) for call in calls} - {""}
+    others = [n for n in ast.walk(tree) if _is_rounding(n) and n not in calls and _of_rounded(n) in like]
+    edits = [(call, _rounded(call)) for call in innermost([*calls, *others])] if calls else []
     return mended(program, replaced(program.code, edits), "rounded plain numbers") if edits else None
+
+
+def _of_rounded(call: ast.Call) -> str:
+    """The method whose result is rounded, as `mean` of `x.mean().round(2)`: of one kind all are plain numbers."""
+    match call.func:
+        case ast.Attribute(value=ast.Call(func=ast.Attribute(attr=method), args=[], keywords=[])):
+            return method
+        case _:
+            return ""
+
+
+def _formatting_as_text(program: Program, execution: Execution) -> Program | None:
+    """`f"{name:.2f}"` of a text: the text as it is."""
+    error = execution.error
+    if error is None or error.line is None or not _FORMATTED_TEXT.fullmatch(error.message):
+        return None
+    statement = statement_at(parse(program.code), error.line)
+    values = (
+        [n for n in ast.walk(statement) if isinstance(n, ast.FormattedValue) and n.format_spec] if statement else []
+    )
+    texts = [n for n in ast.walk(statement) if isinstance(n, ast.JoinedStr) and values[0] in n.values] if values else []
+    if statement is None or len(values) != 1 or len(texts) != 1:
+        return None
+    plain = ast.FormattedValue(values[0].value, values[0].conversion)
+    text = ast.JoinedStr([plain if value is values[0] else value for value in texts[0].values])
+    return mended(program, replaced(program.code, [(texts[0], ast.unparse(text))]), "printed a text as it is")
 
 
 def _looping_over_values(program: Program, execution: Execution) -> Program | None:
