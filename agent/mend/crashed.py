@@ -101,15 +101,14 @@ def _formatting_as_text(program: Program, execution: Execution) -> Program | Non
     if error is None or error.line is None or not _FORMATTED_TEXT.fullmatch(error.message):
         return None
     statement = statement_at(parse(program.code), error.line)
-    values = (
-        [n for n in ast.walk(statement) if isinstance(n, ast.FormattedValue) and n.format_spec] if statement else []
-    )
-    texts = [n for n in ast.walk(statement) if isinstance(n, ast.JoinedStr) and values[0] in n.values] if values else []
-    if statement is None or len(values) != 1 or len(texts) != 1:
+    nodes = list(ast.walk(statement)) if statement else []
+    values = [node for node in nodes if isinstance(node, ast.FormattedValue) and node.format_spec]
+    if len(values) != 1:
         return None
+    whole = next(node for node in nodes if isinstance(node, ast.JoinedStr) and values[0] in node.values)
     plain = ast.FormattedValue(values[0].value, values[0].conversion)
-    text = ast.JoinedStr([plain if value is values[0] else value for value in texts[0].values])
-    return mended(program, replaced(program.code, [(texts[0], ast.unparse(text))]), "printed a text as it is")
+    text = ast.JoinedStr([plain if value is values[0] else value for value in whole.values])
+    return mended(program, replaced(program.code, [(whole, ast.unparse(text))]), "printed a text as it is")
 
 
 def _looping_over_values(program: Program, execution: Execution) -> Program | None:
