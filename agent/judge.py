@@ -125,7 +125,7 @@ def _wrong(run: Execution, check: Check) -> str:
 
 
 def _label(check: Check) -> str:
-    return check.text[:200] if check.kind in ("expression", "file") else check.kind
+    return check.text[:200] if check.kind in ("expression", "file", "columns") else check.kind
 
 
 def _literal(text: str) -> object:

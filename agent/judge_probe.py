@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import ast
 import asyncio
+import csv
 import inspect
 import json
 import operator
@@ -36,7 +37,7 @@ COMPARISONS: dict[type[ast.cmpop], tuple[str, Callable[[Any, Any], Any]]] = {
 
 def check(kind: str, text: str, names: dict[str, Any]) -> str:
     """The result of one check as JSON: an empty text when it holds, else what is wrong."""
-    runners = {"expression": expression, "tests": tests, "file": file}
+    runners = {"expression": expression, "tests": tests, "file": file, "columns": columns}
     try:
         return json.dumps(runners[kind](text, names))
     except (Exception, SystemExit) as error:
@@ -171,3 +172,26 @@ def file(path: str, names: dict[str, Any]) -> str:
         return f"the file {path} was not written"
     empty = not os.listdir(path) if os.path.isdir(path) else os.path.getsize(path) == 0  # noqa: PTH112, PTH202, PTH208
     return f"{path} is empty" if empty else ""
+
+
+def columns(text: str, names: dict[str, Any]) -> str:
+    """Empty when the table of `pay.csv: employee, hours, pay` has these columns, whatever their case and spaces.
+
+    That it is there at all is another check.
+    """
+    path, _, wanted = text.rpartition(": ")
+    if not os.path.isfile(path):  # noqa: PTH113
+        return ""
+    with open(path, "rb") as table:  # noqa: PTH123
+        head = table.readline().rstrip(b"\r\n")
+    try:
+        line = head.decode("utf-8-sig")
+    except UnicodeDecodeError:
+        line = head.decode("gb18030", "replace")
+    found = [*csv.reader([line], delimiter=max(",;\t", key=line.count)), [""]][0]
+    same = [plain(column) for column in found] == [plain(column) for column in wanted.split(", ")]
+    return "" if same else f"{path} has the columns {', '.join(found)[:SHORT]}; wanted are {wanted}"
+
+
+def plain(column: str) -> str:
+    return "".join(letter for letter in column.casefold() if letter.isalnum())

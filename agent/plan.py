@@ -12,6 +12,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import PurePosixPath
 
+from .columns import find_columns
 from .facts import Facts, FileFact, named_folders, relevant, render
 from .faulty import find_faulty
 from .form import find_form, write_ending
@@ -129,6 +130,7 @@ def _task_checks(task: Task, facts: Facts, function: str | None) -> Iterator[Che
     yield from (Check("form", place.check, "task") for place in find_form(task.text))
     outputs = find_outputs(task.text, [f.path for f in facts.files])
     yield from (Check("file", path, "task") for path in outputs)
+    yield from (Check("columns", f"{p}: {', '.join(c)}", "task") for p in outputs if (c := find_columns(task.text, p)))
     if is_question(task.text):
         yield Check("answer", "something is printed", "task")
     elif not outputs and _is_edit(task.text, facts):

@@ -29,7 +29,7 @@ __all__ = [
 ]
 
 Author = Literal["user", "task", "model", "none"]
-Kind = Literal["expression", "tests", "file", "answer", "form", "effect"]
+Kind = Literal["expression", "tests", "file", "columns", "answer", "form", "effect"]
 Outcome = Literal["solved", "unverified", "failed", "gave_up", "interrupted"]
 """`solved`: checks held. `unverified`: the program ran to its end and nothing checked its answer. `failed`: the best
 program does not run or a check fails. `gave_up`: no program at all came out. `interrupted`: stopped by the user."""
@@ -42,6 +42,7 @@ class Check:
     `expression`: a Python expression over the program's final names and files that must be true.
     `tests`: source of a test file, run in the program's namespace; its `test_*` functions are called.
     `file`: a path in the working folder that must exist and hold something.
+    `columns`: a path of a table with what its columns are to be: `pay.csv: employee, hours, pay`.
     `answer`: the program must have printed something.
     `form`: a place such as `@mean`, which must be printed with its value: `@mean[34.65]`; it may say of what kind that
     is: `@mean: a number`.
