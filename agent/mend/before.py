@@ -25,6 +25,10 @@ def mend_statically(program: Program, function: str | None = None, held: Collect
     `held`: names that exist before it runs.
     """
     tree = parse(program.code)
+    texts = [(node, text) for node in ast.walk(tree) if isinstance(node, ast.Compare) and (text := _of_texts(node))]
+    if texts:
+        program = mended(program, replaced(program.code, texts), "knew columns of texts by both of their types")
+        tree = parse(program.code)
     in_place = [(node, text) for node in ast.walk(tree) if isinstance(node, ast.Expr) and (text := _assigned(node))]
     if in_place:
         program = mended(program, replaced(program.code, in_place), "assigned what was to be changed in place")
@@ -90,6 +94,23 @@ def _assigned(statement: ast.Expr) -> str:
             return f"{ast.unparse(column)} = {ast.unparse(ast.Call(call.func, call.args, kept))}"
         case _:
             return ""
+
+
+def _of_texts(node: ast.Compare) -> str:
+    """`column.dtype == "object"` so that it holds for columns of texts, whose type is `str` from pandas 3 on
+    (https://pandas.pydata.org/docs/user_guide/migration-3-strings.html). Empty for anything else."""
+    match node:
+        case ast.Compare(
+            ast.Attribute(attr="dtype" | "dtypes" as attr) as left,
+            [ast.Eq() | ast.NotEq() as operator],
+            [ast.Constant("object" | "O") | ast.Name("object")],
+        ):
+            equal = isinstance(operator, ast.Eq)
+        case _:
+            return ""
+    if attr == "dtypes":
+        return f"{'' if equal else '~'}{ast.unparse(left)}.astype(str).isin(['object', 'str'])"
+    return f"{ast.unparse(left)} {'in' if equal else 'not in'} ('object', 'str')"
 
 
 def _is_in_place(keyword: ast.keyword) -> bool:

@@ -13,6 +13,7 @@ from ..task import Program
 from .before import mended
 from .names import top_names
 from .numbers import mend_numbers
+from .outdated import mend_chained, mend_outdated
 from .places import in_loop, innermost, skipping, statement_at, with_keyword
 
 __all__ = ["mend_crash"]
@@ -35,10 +36,11 @@ def mend_crash(program: Program, execution: Execution, function: str | None) -> 
     that a table does not have.
     """
     if execution.ok:
-        return None
+        return mend_chained(program, execution)
     if function is not None:
-        return _without_demo(program, function)
+        return mend_outdated(program, execution) or _without_demo(program, function)
     mends = (
+        mend_outdated,
         _skipping_mismatches,
         mend_numbers,
         _rounding_plainly,

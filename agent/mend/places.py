@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator
 
 from ..source import parse
 
-__all__ = ["in_loop", "innermost", "skipping", "statement_at", "with_keyword"]
+__all__ = ["in_loop", "innermost", "inserted_before", "skipping", "statement_at", "with_keyword"]
 
 
 def innermost(calls: Iterable[ast.Call]) -> list[ast.Call]:
@@ -51,3 +51,19 @@ def _statements(body: list[ast.stmt]) -> Iterator[ast.stmt]:
             yield from (inner for block in blocks for inner in _statements(block))
         elif isinstance(statement, (ast.Assign, ast.AnnAssign, ast.AugAssign, ast.Expr)):
             yield statement
+
+
+def inserted_before(code: str, tree: ast.Module, statement: ast.stmt, line: str, table: str) -> str:
+    """`code` with `line` before `statement`, or before the loops around it that do not bind `table` themselves."""
+    place = statement
+    loops = [n for n in ast.walk(tree) if isinstance(n, ast.For | ast.While) and statement in ast.walk(n)]
+    for loop in reversed(loops):
+        inside = [node for node in ast.walk(loop) if node is not loop]
+        if any(isinstance(n, ast.FunctionDef) and statement in ast.walk(n) for n in inside):
+            break
+        if any(isinstance(n, ast.Name) and n.id == table and isinstance(n.ctx, ast.Store) for n in inside):
+            break
+        place = loop
+    lines = code.splitlines()
+    lines.insert(place.lineno - 1, " " * place.col_offset + line)
+    return "\n".join(lines) + "\n"
