@@ -44,7 +44,7 @@ class Comparer:
         drafts = sum(one.kind == "draft" for one in (trial, *others))
         waiting = any(one.program is not None and one.execution is None for one in others)
         more = waiting or drafts < self.budget.drafts
-        return more and wants_agreement(self.strategy, trial, others, self.budget, self.at())
+        return more and wants_agreement(self.strategy, trial, self.budget, self.at())
 
     def _behaviour(self, trial: Trial, session: Session) -> Behaviour | None:
         """What a program did; of a function asked for what it returns."""

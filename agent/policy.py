@@ -91,8 +91,6 @@ class Strategy:
     agreement: int = 0
     """Programs that must do the same before one is taken that nothing checks, as far as there are drafts; 0: the first
     that runs is taken."""
-    confirms: bool = False
-    """Whether the same is wanted of one that fits the task's examples only after others did not."""
     plain: bool = False
     """Whether the model gets the task's text alone, and what it writes is run once as it stands: no rules, no facts,
     nothing mended, no second attempt."""
@@ -111,7 +109,6 @@ SMALL = Strategy(
     mends=True,
     rewinds=True,
     agreement=2,
-    confirms=True,
 )
 LARGE = Strategy("large", repair_first=True, facts_tokens=3000, mends=True, plans=True, edits=True)
 PLAIN = Strategy("plain", repair_first=False, facts_tokens=0, plain=True)
@@ -125,7 +122,6 @@ _WITHOUT: Mapping[str, Mapping[str, Any]] = MappingProxyType(
         "mends": {"mends": False},
         "rewinds": {"rewinds": False},
         "agreement": {"agreement": 0},
-        "confirms": {"confirms": False},
         "plans": {"plans": False},
         "edits": {"edits": False},
     }
@@ -269,22 +265,13 @@ def _after_a_pass(strategy: Strategy, trials: Sequence[Trial], budget: Budget, s
     return Move("draft", most=_COMPARED_AT_ONCE)
 
 
-def wants_agreement(strategy: Strategy, trial: Trial, others: Sequence[Trial], budget: Budget, seconds: float) -> bool:
-    """Whether `trial`, the first that passed, is to be compared with others: little checks what it did, and that costs
+def wants_agreement(strategy: Strategy, trial: Trial, budget: Budget, seconds: float) -> bool:
+    """Whether `trial`, the first that passed, is to be compared with others: nothing checks what it did, and that costs
     little. What was asked of the network is not asked again."""
     if not strategy.agreement or trial.execution is None or trial.verdict is None:
         return False
     cheap = trial.execution.seconds <= _SLOW and seconds <= _SHARE * budget.seconds
-    return _is_doubtful(strategy, trial.verdict, others) and cheap and not trial.execution.requests
-
-
-def _is_doubtful(strategy: Strategy, verdict: Verdict, others: Sequence[Trial]) -> bool:
-    """Whether the program of `verdict`, which passed, may well be wrong: nothing checks it; or it fits a few examples,
-    which others that the model wrote with more certainty do not."""
-    if verdict.outcome == "unverified":
-        return True
-    failed = any(other.verdict is not None and not other.passed for other in others)
-    return strategy.confirms and failed and verdict.author == "task"
+    return trial.verdict.outcome == "unverified" and cheap and not trial.execution.requests
 
 
 def is_agreed(strategy: Strategy, trials: Sequence[Trial]) -> bool:

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from dataclasses import replace
 
 import pytest
 
 from agent import Budget
 from agent.outcome import Behaviour, behaviour_of, behaviour_on, find_calls, groups
 from agent.outcome_probe import LONGEST, outcome
-from agent.policy import LARGE, PLAIN, SMALL, Trial, agreeing, find_strategy, is_agreed, next_move, wants_agreement
+from agent.policy import LARGE, PLAIN, SMALL, Trial, agreeing, is_agreed, next_move, wants_agreement
 from agent.task import Check, CheckResult, Program, Verdict
 from sandbox import Change, Execution, Policy, Request, Sandbox, open_sandbox
 
@@ -179,28 +178,15 @@ def passed(attempt: int, answer: str = "", *, result: CheckResult = ANSWER, seco
 
 def test_a_result_that_nothing_checks_is_to_be_agreed_on() -> None:
     budget = Budget(seconds=100)
-    assert wants_agreement(SMALL, passed(1), [], budget, 10)
-    assert not wants_agreement(SMALL, passed(1, result=EXAMPLE), [], budget, 10)
-    assert not wants_agreement(SMALL, passed(1), [], budget, 51)
-    assert not wants_agreement(SMALL, passed(1, seconds=11), [], budget, 20)
-    assert not wants_agreement(LARGE, passed(1), [], budget, 10)
-    assert not wants_agreement(PLAIN, passed(1), [], budget, 10)
+    assert wants_agreement(SMALL, passed(1), budget, 10)
+    assert not wants_agreement(SMALL, passed(1, result=EXAMPLE), budget, 10)
+    assert not wants_agreement(SMALL, passed(1), budget, 51)
+    assert not wants_agreement(SMALL, passed(1, seconds=11), budget, 20)
+    assert not wants_agreement(LARGE, passed(1), budget, 10)
+    assert not wants_agreement(PLAIN, passed(1), budget, 10)
     asked = Execution("ok", requests=(Request(0.1, "GET", "example.com", 443),))
     trial = Trial(1, "draft", Program("x"), "", asked, Verdict(True, (ANSWER,)))
-    assert not wants_agreement(SMALL, trial, [], budget, 10)
-
-
-def test_a_late_program_that_fits_the_examples_is_to_be_agreed_on() -> None:
-    budget = Budget(seconds=100)
-    late = passed(3, result=EXAMPLE)
-    failed = Trial(1, "draft", Program("1"), "", Execution("ok"), Verdict(True, (replace(EXAMPLE, passed=False),)))
-    waiting = Trial(2, "draft", Program("2"))
-    assert wants_agreement(SMALL, late, [failed, waiting], budget, 10)
-    assert not wants_agreement(SMALL, late, [waiting, passed(4, result=EXAMPLE)], budget, 10)
-    assert not wants_agreement(find_strategy("small-confirms"), late, [failed], budget, 10)
-    assert not wants_agreement(find_strategy("small-agreement"), late, [failed], budget, 10)
-    user = replace(EXAMPLE, check=replace(EXAMPLE.check, author="user"))
-    assert not wants_agreement(SMALL, passed(3, result=user), [failed], budget, 10)
+    assert not wants_agreement(SMALL, trial, budget, 10)
 
 
 def test_drafts_are_drawn_two_at_once_until_two_agree() -> None:
