@@ -64,7 +64,7 @@ _SMALL_BELOW = 7.0
 """Billions of parameters."""
 _SLOW = 10.0
 """A program that runs for more seconds is not compared: the others would as well."""
-_SHARE = 0.5
+_SHARE = 0.25
 """Of the task's time: once so much is used, no draft is drawn for a comparison."""
 _COMPARED_AT_ONCE = 2
 
