@@ -34,7 +34,7 @@ from .events import (
 from .facts import Facts, look
 from .judge import answer_of, judge
 from .live import Live, describe_session
-from .mend import mend_crash, mend_returned, mend_statically, mend_to_function, same_program
+from .mend import mend_crash, mend_printed, mend_returned, mend_statically, mend_to_function, same_program
 from .models.base import Completion, Message, Model, ModelProfile, Usage
 from .models.lazy import LazyModel
 from .models.share import Share
@@ -462,10 +462,12 @@ class Job:
         return self._with_mended_result(box, plan, tried)
 
     def _with_mended_result(self, box: Sandbox, plan: Plan, tried: Trial) -> Trial:
-        """`tried`, or what becomes of it when its results are converted, where that makes it pass."""
+        """`tried`, or what becomes of it when its results, or what it prints, are brought into the form that is wanted,
+        where that makes it pass."""
         if tried.program is None or tried.verdict is None or not tried.verdict.ran:
             return tried
-        mended = mend_returned(tried.program, tried.verdict, plan.function)
+        program, verdict = tried.program, tried.verdict
+        mended = mend_returned(program, verdict, plan.function) or mend_printed(program, verdict)
         if mended is None:
             return tried
         self.emit(Mended(self._at(), tried.attempt, mended))

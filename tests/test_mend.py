@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from agent.mend import mend_crash, mend_returned, mend_statically, mend_to_function, same_program
+from agent.mend import mend_crash, mend_printed, mend_returned, mend_statically, mend_to_function, same_program
 from agent.task import Check, CheckResult, Program, Verdict
 from sandbox import Execution, Problem
 
@@ -443,3 +443,20 @@ def test_a_text_is_printed_as_it_is() -> None:
     program, names = table_mended("name = 'north'\nsaid = f\"@region[{name:.4f}]\"\n")
     assert names["said"] == "@region[north]"
     assert program.mends == ("printed a text as it is",)
+
+
+def unprinted(*places: str) -> Verdict:
+    checks = [Check("form", place, "task") for place in places]
+    detail = "{}[...] was not printed: print it with its value between the brackets"
+    return Verdict(True, tuple(CheckResult(check, False, detail.format(check.text)) for check in checks))
+
+
+def test_the_place_of_an_answer_is_called_by_its_name() -> None:
+    code = "best = 'Congo'\nprint(f\"so: @{best}[{best}]\")\n"
+    program = mend_printed(Program(code), unprinted("@country"))
+    assert program is not None
+    assert ast.unparse(ast.parse(program.code).body[1]) == "print(f'so: @country[{best}]')"
+    assert mend_printed(Program(code), unprinted("@country", "@other")) is None
+    assert mend_printed(Program(code + code), unprinted("@country")) is None
+    assert mend_printed(Program("print(f'{1}@[{2}]')"), unprinted("@country")) is None
+    assert mend_printed(Program(code), Verdict(True, ())) is None
