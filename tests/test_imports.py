@@ -98,6 +98,8 @@ def ours(names: set[str]) -> set[str]:
 def allowed_third_party(module: str) -> set[str]:
     if module == "agent.facts_probe":
         return {"openpyxl"}
+    if is_within(module, "prompts.helpers"):  # only its text goes anywhere: into programs, which may use the data extra
+        return {"numpy", "scipy"}
     if is_within(module, "sandbox.worker", "prompts"):
         return set()
     if is_within(module, "sandbox.restricted.inside"):

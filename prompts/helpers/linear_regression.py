@@ -1,9 +1,8 @@
-import numpy as np
-from scipy import stats
-
-
 def linear_regression(x, y):
     """Least squares with an intercept: the coefficients of the columns of `x`, their p-values, and R squared."""
+    import numpy as np
+    from scipy import stats
+
     x, y = np.asarray(x, float).reshape(len(y), -1), np.asarray(y, float)
     known = np.isfinite(x).all(axis=1) & np.isfinite(y)
     design, y = np.column_stack([np.ones(known.sum()), x[known]]), y[known]
