@@ -268,10 +268,10 @@ class TestStopping:
 
 
 class Asked:
-    """A call in a thread of its own; `begun` is set by its first word."""
+    """A call in a thread of its own; `begun`, which several may share, is set by its first word."""
 
-    def __init__(self, model, messages, tokens):
-        self.begun, self.replies = threading.Event(), []
+    def __init__(self, model, messages, tokens, begun=None):
+        self.begun, self.replies = begun or threading.Event(), []
         self._call = (model, messages, tokens)
         self._thread = threading.Thread(target=self._ask, daemon=True)
         self._thread.start()
@@ -347,8 +347,9 @@ class TestSideBySide:
         model.close()
 
     def test_closing_stops_all(self, two):
-        calls = [Asked(two, self.STORY, 900) for _ in "abc"]
-        assert calls[0].begun.wait(60) or calls[1].begun.wait(60)
+        begun = threading.Event()
+        calls = [Asked(two, self.STORY, 900, begun) for _ in "abc"]
+        assert begun.wait(60)
         two.close()
         assert [call.end().finish_reason for call in calls] == ["cancelled"] * 3
         with pytest.raises(ModelUnavailable, match="closed"):
